@@ -1,0 +1,17 @@
+//! Builds libzmq 4.3.5 from source with libsodium, so that CURVE is there on every machine.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    // libsodium-sys-stable reports where it put its own build; cargo hands that on as DEP_SODIUM_*.
+    let include = std::env::var("DEP_SODIUM_INCLUDE");
+    let lib = std::env::var("DEP_SODIUM_LIB");
+    let (Ok(include), Ok(lib)) = (include, lib) else {
+        panic!(
+            "libsodium's folders are unknown (DEP_SODIUM_INCLUDE, DEP_SODIUM_LIB); \
+             unset SODIUM_LIB_DIR so that libsodium is built from its crate"
+        );
+    };
+    zeromq_src::Build::new()
+        .with_libsodium(Some(zeromq_src::LibLocation::new(lib, include)))
+        .build();
+}
