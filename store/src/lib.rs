@@ -1,1 +1,3 @@
 //! Front page to come.
+pub mod event;
+pub mod names;
