@@ -11,6 +11,9 @@ fn main() {
              unset SODIUM_LIB_DIR so that libsodium is built from its crate"
         );
     };
+    // Cargo shows a path package's compiler warnings at every build; libzmq's are not ours to mend.
+    let flags = std::env::var("CXXFLAGS").unwrap_or_default();
+    std::env::set_var("CXXFLAGS", format!("{flags} -w"));
     zeromq_src::Build::new()
         .with_libsodium(Some(zeromq_src::LibLocation::new(lib, include)))
         .build();

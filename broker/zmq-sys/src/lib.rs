@@ -49,7 +49,6 @@ const _: () = assert!(size_of::<zmq_pollitem_t>() == 16);
 /// Called by libzmq, on an I/O thread, when it no longer needs the bytes of a message.
 pub type zmq_free_fn = Option<unsafe extern "C" fn(data: *mut c_void, hint: *mut c_void)>;
 
-#[rustfmt::skip]
 unsafe extern "C" {
     pub fn zmq_version(major: *mut c_int, minor: *mut c_int, patch: *mut c_int);
     pub fn zmq_strerror(number: c_int) -> *const c_char;
@@ -66,14 +65,31 @@ unsafe extern "C" {
     pub fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_disconnect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
-    pub fn zmq_getsockopt(socket: *mut c_void, option: c_int, value: *mut c_void, bytes: *mut usize) -> c_int;
-    pub fn zmq_setsockopt(socket: *mut c_void, option: c_int, value: *const c_void, bytes: usize) -> c_int;
-    pub fn zmq_socket_monitor(socket: *mut c_void, endpoint: *const c_char, events: c_int) -> c_int;
+    pub fn zmq_getsockopt(
+        socket: *mut c_void,
+        option: c_int,
+        value: *mut c_void,
+        bytes: *mut usize,
+    ) -> c_int;
+    pub fn zmq_setsockopt(
+        socket: *mut c_void,
+        option: c_int,
+        value: *const c_void,
+        bytes: usize,
+    ) -> c_int;
+    pub fn zmq_socket_monitor(socket: *mut c_void, endpoint: *const c_char, events: c_int)
+        -> c_int;
     pub fn zmq_recv(socket: *mut c_void, buffer: *mut c_void, bytes: usize, flags: c_int) -> c_int;
 
     pub fn zmq_msg_init(message: *mut zmq_msg_t) -> c_int;
     pub fn zmq_msg_init_size(message: *mut zmq_msg_t, bytes: usize) -> c_int;
-    pub fn zmq_msg_init_data(message: *mut zmq_msg_t, data: *mut c_void, bytes: usize, free: zmq_free_fn, hint: *mut c_void) -> c_int;
+    pub fn zmq_msg_init_data(
+        message: *mut zmq_msg_t,
+        data: *mut c_void,
+        bytes: usize,
+        free: zmq_free_fn,
+        hint: *mut c_void,
+    ) -> c_int;
     pub fn zmq_msg_send(message: *mut zmq_msg_t, socket: *mut c_void, flags: c_int) -> c_int;
     pub fn zmq_msg_recv(message: *mut zmq_msg_t, socket: *mut c_void, flags: c_int) -> c_int;
     pub fn zmq_msg_close(message: *mut zmq_msg_t) -> c_int;
@@ -84,7 +100,12 @@ unsafe extern "C" {
 
     pub fn zmq_poll(items: *mut zmq_pollitem_t, count: c_int, timeout: c_long) -> c_int;
     pub fn zmq_proxy(frontend: *mut c_void, backend: *mut c_void, capture: *mut c_void) -> c_int;
-    pub fn zmq_proxy_steerable(frontend: *mut c_void, backend: *mut c_void, capture: *mut c_void, control: *mut c_void) -> c_int;
+    pub fn zmq_proxy_steerable(
+        frontend: *mut c_void,
+        backend: *mut c_void,
+        capture: *mut c_void,
+        control: *mut c_void,
+    ) -> c_int;
 
     pub fn zmq_curve_keypair(public_key: *mut c_char, secret_key: *mut c_char) -> c_int;
     pub fn zmq_z85_encode(text: *mut c_char, data: *const u8, bytes: usize) -> *mut c_char;

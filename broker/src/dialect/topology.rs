@@ -1,0 +1,77 @@
+//! What `mmi.topology` answers: stores, partitions, leaders and where to reach them.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The body of the answer to `mmi.topology`, after the frame `200`: what one broker knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// The broker's id; a new one at each start.
+    pub broker: Uuid,
+    /// Where the broker can be reached, as it announces it.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// Every store of which a member is registered.
+    pub stores: Vec<StoreTopology>,
+    /// Every other service with live workers or waiting requests.
+    pub services: Vec<ServiceTopology>,
+}
+
+/// One store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreTopology {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u16,
+    /// Who hosts them; a partition without an entry has no live member.
+    pub members: Vec<MemberTopology>,
+}
+
+/// One member of one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberTopology {
+    /// Number of the partition, from 0.
+    pub partition: u16,
+    /// Whether the broker sends it the partition's requests.
+    pub leader: bool,
+    /// The epoch that it registered.
+    pub epoch: u64,
+    /// Its incarnation.
+    pub incarnation: Uuid,
+    /// The lineage of its log.
+    pub lineage: Uuid,
+    /// Its durability level.
+    pub durability: String,
+    /// Where its feed can be heard.
+    pub feed: String,
+    /// Where its history can be asked for.
+    pub replay: String,
+    /// Milliseconds since the broker last heard it.
+    pub alive_ms: u64,
+}
+
+/// One service that is not a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceTopology {
+    /// Its name.
+    pub name: String,
+    /// Live workers.
+    pub workers: u32,
+    /// Requests that wait for a worker.
+    pub waiting: u32,
+}
+
+impl Topology {
+    /// The store of this name.
+    pub fn store(&self, name: &str) -> Option<&StoreTopology> {
+        self.stores.iter().find(|store| store.name == name)
+    }
+}
+
+impl StoreTopology {
+    /// The leader of a partition.
+    pub fn leader(&self, partition: u16) -> Option<&MemberTopology> {
+        self.members.iter().find(|member| member.leader && member.partition == partition)
+    }
+}
