@@ -299,6 +299,16 @@ impl std::fmt::Display for ExpectedVersion {
     }
 }
 
+/// Which way a read goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Direction {
+    /// Towards the newest.
+    #[default]
+    Forward,
+    /// Towards the oldest.
+    Backward,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,307 @@
+//! One independent log: one writer at a time, many readers.
+//!
+//! ```text
+//!  submit ---> queue ---> store-writer --+                       +--> answers
+//!                                        +--> core: judge,       |
+//!  append, try_append_inline ------------+    encode, write ---> pending --> sync --> commit
+//!  (on the caller's thread, if the core is idle)                 ^
+//!                                                 store-syncer --+  (while the next is written)
+//! ```
+//!
+//! The core is behind a lock; whoever has it is the writer. The queue is drained under that lock,
+//! so submissions are taken in the order of their arrival.
+
+pub(crate) mod append;
+pub(crate) mod background;
+mod batcher;
+mod block;
+mod commits;
+mod core;
+mod index_work;
+mod open;
+mod poison;
+mod queue;
+mod reader;
+mod status;
+mod subscription;
+mod watermarks;
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::JoinHandle;
+
+use uuid::Uuid;
+
+pub use append::{
+    Answer, Append, AppendError, Durability, Mode, Origin, Receipt, SignatureCheck, StreamWrite,
+    Submission,
+};
+pub use block::{Block, StreamQuery};
+pub(crate) use open::{Backgrounds, Setup};
+pub use poison::PoisonListener;
+pub use reader::Reader;
+pub use status::PartitionStatus;
+pub(crate) use subscription::Signal;
+pub use subscription::{Events, Subscription};
+pub use watermarks::{CommitListener, Watermarks};
+
+use crate::event::{Epoch, Sequence};
+use crate::slot::PartitionNumber;
+use commits::{Commits, PendingAnswer};
+use core::Core;
+use poison::{Poison, PoisonOnPanic};
+use queue::{PushError, Queue};
+use reader::ReadSide;
+
+/// A partition that is open. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub struct Partition {
+    running: Arc<Running>,
+}
+
+/// The threads of a partition, ended when it is dropped.
+struct Running {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the threads of a partition share.
+struct Shared {
+    number: PartitionNumber,
+    id: Uuid,
+    epoch: Epoch,
+    level: Durability,
+    batch_bytes_max: usize,
+    torn_bytes: u64,
+    queue: Queue,
+    /// `None` once the partition is closed.
+    core: Mutex<Option<Core>>,
+    commits: Arc<Commits>,
+    poison: Arc<Poison>,
+    read: Arc<ReadSide>,
+    shelf: Arc<crate::log::spare::SpareShelf>,
+    /// Told when the head moves, for subscriptions in this process.
+    signal: Arc<Signal>,
+}
+
+impl Partition {
+    /// Its number within the store.
+    #[must_use]
+    pub fn number(&self) -> PartitionNumber {
+        self.shared().number
+    }
+
+    /// Its own id, drawn when its folder was made.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.shared().id
+    }
+
+    /// Epoch under which it appends.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.shared().epoch
+    }
+
+    /// Level that is reached before anything is acknowledged or shown.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.shared().level
+    }
+
+    /// How far it is written, durable and committed.
+    #[must_use]
+    pub fn watermarks(&self) -> &Watermarks {
+        &self.shared().read.watermarks
+    }
+
+    /// A reader of what is committed.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shared().read))
+    }
+
+    /// Whether a failed write or sync has stopped it.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.shared().poison.is_set()
+    }
+
+    /// Has `listener` called when a failed write or sync stops it; at once if it has happened.
+    pub fn on_poison(&self, listener: PoisonListener) {
+        self.shared().poison.on_poison(listener);
+    }
+
+    /// Figures for people and monitoring.
+    #[must_use]
+    pub fn status(&self) -> PartitionStatus {
+        PartitionStatus::of(self.shared())
+    }
+
+    /// Appends and waits for the answer. Runs on this thread if the partition is idle.
+    ///
+    /// # Errors
+    /// [`AppendError`]; after [`AppendError::Unknown`] send the same ids again.
+    pub fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        append.check_signatures()?;
+        let (sender, receiver) = sync_channel(1);
+        let answer: Answer = Box::new(move |results| {
+            // The receiver waits below.
+            let _ = sender.send(results);
+        });
+        let submission = Submission {
+            signatures: SignatureCheck::Done,
+            ..Submission::new(vec![append], answer)
+        };
+        if let Err(submission) = self.try_append_inline(submission)
+            && self.submit(submission).is_err()
+        {
+            return Err(AppendError::Busy);
+        }
+        let results = receiver.recv().unwrap_or_default();
+        results.into_iter().next().unwrap_or(Err(AppendError::Unknown))
+    }
+
+    /// Hands appends to the writer; never blocks.
+    ///
+    /// # Errors
+    /// Gives the submission back when the queue is full.
+    pub fn submit(&self, submission: Submission) -> Result<(), Submission> {
+        match self.shared().queue.push(submission) {
+            Ok(()) => Ok(()),
+            Err(PushError::Full(submission)) => Err(submission),
+            Err(PushError::Closed(submission)) => {
+                refuse(submission, &AppendError::Closed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends on this thread if the partition is idle, which saves two hand-overs between
+    /// threads. The answer comes from here, or later from the thread whose sync was under way.
+    ///
+    /// # Errors
+    /// Gives the submission back when others are before it: [`Partition::submit`] it.
+    pub fn try_append_inline(&self, submission: Submission) -> Result<(), Submission> {
+        let shared = self.shared();
+        let guard = match shared.core.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(submission),
+        };
+        if !shared.queue.is_empty() {
+            return Err(submission);
+        }
+        shared.round(guard, vec![submission]);
+        Ok(())
+    }
+
+    /// Events from a sequence on, as they are committed; blocks where there is none yet.
+    #[must_use]
+    pub fn subscribe(&self, from: Sequence) -> Subscription {
+        Subscription::new(vec![(self.reader(), from)], Arc::clone(&self.shared().signal))
+    }
+
+    /// Committed events from a sequence up to the head of now, read lazily.
+    #[must_use]
+    pub fn read_all(&self, from: Sequence) -> Events {
+        Events::all(self.reader(), from)
+    }
+
+    /// Finishes what is queued, syncs, and lets go of all files.
+    pub fn close(&self) {
+        self.running.close();
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.running.shared
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Partition")
+            .field("number", &self.number())
+            .field("watermarks", self.watermarks())
+            .finish_non_exhaustive()
+    }
+}
+
+fn refuse(submission: Submission, error: &AppendError) {
+    PendingAnswer::new(submission.appends.len(), submission.answer).refuse_all(error);
+}
+
+impl Shared {
+    /// Takes submissions in and gets their answers under way; the caller holds the core.
+    fn round(&self, mut core: MutexGuard<'_, Option<Core>>, submissions: Vec<Submission>) {
+        let refusal = if self.poison.is_set() {
+            Some(AppendError::Poisoned)
+        } else if core.is_none() {
+            Some(AppendError::Closed)
+        } else {
+            None
+        };
+        let (Some(running), None) = (&mut *core, &refusal) else {
+            drop(core);
+            let error = refusal.unwrap_or(AppendError::Closed);
+            submissions.into_iter().for_each(|submission| refuse(submission, &error));
+            return;
+        };
+        let guard = PoisonOnPanic(&self.poison);
+        let answers = running.round(submissions);
+        let target = running.sync_target();
+        drop(guard);
+        // The answers of a round are queued before the next round can begin.
+        self.commits.add(answers, &target);
+        drop(core);
+        self.commits.sync_soon(self.queue.is_empty());
+    }
+
+    /// The writer thread.
+    fn run_writer(&self) {
+        let mut submissions = Vec::new();
+        while self.queue.wait() {
+            let round = || {
+                let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+                self.queue.drain(self.batch_bytes_max, &mut submissions);
+                if !submissions.is_empty() {
+                    self.round(core, std::mem::take(&mut submissions));
+                }
+            };
+            // The guard inside has poisoned the partition; what is queued gets its refusal.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(round));
+        }
+    }
+}
+
+impl Running {
+    fn close(&self) {
+        let shared = &self.shared;
+        shared.queue.close();
+        let mut threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let syncer = threads.pop();
+        threads.into_iter().for_each(join);
+        let core = shared.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        shared.commits.close(core.as_ref().map(Core::sync_target));
+        syncer.into_iter().for_each(join);
+        shared.commits.give_up();
+        drop(core);
+        shared.shelf.clear();
+        shared.read.segments.close();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Waits for a thread, unless it is the caller's own: an answer may drop the last clone.
+fn join(thread: JoinHandle<()>) {
+    if thread.thread().id() != std::thread::current().id() {
+        // A panic in it has poisoned the partition already.
+        let _ = thread.join();
+    }
+}
