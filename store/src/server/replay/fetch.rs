@@ -1,0 +1,185 @@
+//! One block of a read, fetched on the reader thread.
+
+use broker::error_code::ErrorCode;
+use bytes::Bytes;
+
+use super::schedule::{Fetch, Outcome};
+use crate::event::Direction;
+use crate::event::{Sequence, Version};
+use crate::names::StreamName;
+use crate::server::Identity;
+use crate::server::answer::Failure;
+use crate::server::directory::{Absent, Directory, Hosted};
+use crate::slot::Slot;
+use crate::wire::replay::{Block, Read};
+use crate::{Reader, StreamQuery, record};
+
+/// Fetches what comes next.
+pub(super) fn fetch(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Outcome {
+    attempt(directory, identity, fetch).unwrap_or_else(Outcome::Failed)
+}
+
+fn attempt(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Result<Outcome, Failure> {
+    let hosted = find(directory, &fetch.read)?;
+    // A node without a peer leads alone, so a strong read has nobody to ask: its own head is the
+    // newest there is.
+    let reader = hosted.partition.reader();
+    let head = reader.head();
+    if head < fetch.read.at_least {
+        return Ok(Outcome::Behind { head });
+    }
+    let part = match fetch.stream() {
+        None => all(&reader, head, fetch)?,
+        Some(stream) => {
+            check_slot(&hosted, stream)?;
+            one_stream(&reader, stream, fetch)?
+        }
+    };
+    let Part { block, next, end } = part;
+    let block = Block {
+        request: fetch.read.request,
+        lineage: identity.lineage,
+        incarnation: identity.incarnation(),
+        epoch: identity.epoch,
+        first: block.first,
+        last: block.last,
+        head: block.head,
+        count: block.count,
+        end,
+        records: block.records,
+    };
+    Ok(Outcome::Block { block, next, end })
+}
+
+struct Part {
+    block: crate::Block,
+    next: u64,
+    end: bool,
+}
+
+fn all(reader: &Reader, head: Sequence, fetch: &Fetch) -> Result<Part, Failure> {
+    let from = match (fetch.is_forward(), fetch.read.from) {
+        (true, from) => from.max(1),
+        (false, 0) => head.0,
+        (false, from) => from.min(head.0),
+    };
+    let limit = limit(fetch, from);
+    if from == 0 || limit == 0 {
+        return Ok(nothing(reader, fetch, from));
+    }
+    let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
+    let block = if fetch.is_forward() {
+        reader.read(Sequence(from), bytes_max)
+    } else {
+        reader.read_backward(Sequence(from), bytes_max)
+    };
+    let block = shorten(block.map_err(|error| Failure::from(&error))?, limit)?;
+    Ok(part(block, fetch, from, limit))
+}
+
+fn one_stream(reader: &Reader, stream: &StreamName, fetch: &Fetch) -> Result<Part, Failure> {
+    let newest = reader.stream_version(stream).map_err(|error| Failure::from(&error))?;
+    let newest = newest.ok_or_else(|| {
+        Failure::from(&crate::ReadError::StreamNotFound { stream: stream.clone() })
+    })?;
+    let (direction, from) = match (fetch.is_forward(), fetch.read.from) {
+        (true, from) => (Direction::Forward, from.max(1)),
+        (false, 0) => (Direction::Backward, newest.0),
+        (false, from) => (Direction::Backward, from.min(newest.0)),
+    };
+    let limit = limit(fetch, from);
+    if limit == 0 || from > newest.0 {
+        return Ok(nothing(reader, fetch, from));
+    }
+    let query = StreamQuery {
+        stream: stream.clone(),
+        from: Version(from),
+        direction,
+        count_max: u32::try_from(limit).unwrap_or(u32::MAX),
+        bytes_max: usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX),
+    };
+    let block = reader.read_stream(&query).map_err(|error| Failure::from(&error))?;
+    Ok(part(block, fetch, from, limit))
+}
+
+/// How many records there may still be: places are gapless, so a last place is a count.
+fn limit(fetch: &Fetch, from: u64) -> u64 {
+    let Read { to, count_max, .. } = fetch.read;
+    let places = match (fetch.is_forward(), to) {
+        (_, 0) => u64::MAX,
+        (true, to) if to >= from => (to - from).saturating_add(1),
+        (false, to) if from >= to => (from - to).saturating_add(1),
+        _ => 0,
+    };
+    if count_max == 0 { places } else { places.min(count_max) }
+}
+
+fn part(block: crate::Block, fetch: &Fetch, from: u64, limit: u64) -> Part {
+    let count = u64::from(block.count);
+    let next = if fetch.is_forward() { from + count } else { from.saturating_sub(count) };
+    let end = block.at_end || count == 0 || count >= limit || next == 0;
+    Part { block, next, end }
+}
+
+fn nothing(reader: &Reader, fetch: &Fetch, from: u64) -> Part {
+    let (first, last) = (Sequence::ZERO, Sequence::ZERO);
+    let (head, epoch) = (reader.head(), crate::event::Epoch(0));
+    let records = Bytes::new();
+    let block = crate::Block { records, count: 0, first, last, head, epoch, at_end: true };
+    part(block, fetch, from, 0)
+}
+
+/// Cuts a block down to `limit` records.
+fn shorten(mut block: crate::Block, limit: u64) -> Result<crate::Block, Failure> {
+    if u64::from(block.count) <= limit {
+        return Ok(block);
+    }
+    let (mut bytes, mut count) = (0, 0);
+    for view in record::views(&block.records) {
+        if u64::from(count) == limit {
+            break;
+        }
+        let view = view.map_err(|error| {
+            Failure::new(ErrorCode::CORRUPT, format!("a record cannot be decoded: {error}"))
+        })?;
+        bytes += view.len();
+        count += 1;
+        block.last = view.sequence();
+    }
+    block.records.truncate(bytes);
+    block.count = count;
+    block.at_end = false;
+    Ok(block)
+}
+
+fn find(directory: &Directory, read: &Read) -> Result<Hosted, Failure> {
+    directory.find(&read.store, read.partition).map_err(|absent| match absent {
+        Absent::Store => Failure::new(
+            ErrorCode::STORE_NOT_FOUND,
+            "this process serves no store of that name: ask the broker for its topology",
+        )
+        .text("store", &read.store),
+        Absent::Number { partitions } => Failure::new(
+            ErrorCode::STALE_TOPOLOGY,
+            "the store has fewer partitions: ask the broker for its topology",
+        )
+        .number("partitions", u64::from(partitions)),
+        Absent::Elsewhere => Failure::new(
+            ErrorCode::NOT_LEADER,
+            "another process serves that partition: ask the broker for its topology",
+        ),
+    })
+}
+
+fn check_slot(hosted: &Hosted, stream: &StreamName) -> Result<(), Failure> {
+    let right = Slot::of(stream).partition(hosted.partitions);
+    // System streams tell about a partition and exist in each.
+    if right == hosted.partition.number() || stream.is_system() {
+        return Ok(());
+    }
+    let failure = Failure::new(
+        ErrorCode::STALE_TOPOLOGY,
+        "the stream belongs to another partition: ask there",
+    );
+    Err(failure.number("partition", u64::from(right.0)))
+}

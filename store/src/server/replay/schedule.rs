@@ -1,0 +1,457 @@
+//! Which read gets the next block: credit, fairness and limits, without sockets and disks.
+//!
+//! ```text
+//!            READ                    fetch turn                 read from disk
+//!   client ───────► Ready ──────────────────────► Fetching ──────────────────┐
+//!                     ▲ credit left                  ▲  │ head not there yet  ▼
+//!                     ├───────── Starved ◄──┐        │  └──► Waiting ──┘   Sending ──► end
+//!                     └─────────────────────┴────────┴── delivered ──────────┘
+//! ```
+//!
+//! A read has one block on its way at most, so what a peer can make us hold is bounded by the
+//! number of its reads. Ready reads take turns.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use broker::error_code::ErrorCode;
+use bytes::Bytes;
+
+use crate::event::Sequence;
+use crate::server::answer::Failure;
+use crate::wire::replay::{
+    BLOCK_BYTES_MAX, Block, Read, ReadDirection, ReadSource, ReplayAnswer, RequestNumber,
+};
+
+/// Smallest block that is worth a message.
+const BLOCK_BYTES_MIN: u32 = 4096;
+/// How often the head is looked at again for a read that waits for it.
+const HEAD_RETRY: Duration = Duration::from_millis(10);
+/// How soon a message that found its pipe full is offered again.
+const FULL_RETRY: Duration = Duration::from_millis(20);
+
+/// Bounds of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Most reads of one peer.
+    pub(super) peer_reads_max: usize,
+    /// Most reads of all peers.
+    pub(super) reads_max: usize,
+    /// Most fetches under way: one on the disk and one behind it keep the disk busy.
+    pub(super) fetches_max: usize,
+    /// How long a read waits for the head to reach its `at_least`.
+    pub(super) head_wait: Duration,
+    /// How long a read may stand without credit, or unable to be sent, before it is forgotten.
+    pub(super) idle_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            peer_reads_max: 4,
+            reads_max: 64,
+            fetches_max: 2,
+            head_wait: Duration::from_secs(5),
+            idle_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// One read; numbers are never used twice, so a late result can't reach another read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Ticket(pub(super) u64);
+
+/// What the loop tells the machine.
+#[derive(Debug, Clone)]
+pub(super) enum Input {
+    /// A peer wants to read.
+    Read {
+        /// Its routing id.
+        peer: Bytes,
+        /// What it wants.
+        read: Read,
+    },
+    /// A peer raises a read's credit.
+    Credit {
+        /// Its routing id.
+        peer: Bytes,
+        /// The read.
+        request: RequestNumber,
+        /// Cumulative.
+        credit_bytes: u64,
+    },
+    /// A peer no longer wants a read.
+    Cancel {
+        /// Its routing id.
+        peer: Bytes,
+        /// The read.
+        request: RequestNumber,
+    },
+    /// A [`Output::Fetch`] has been carried out.
+    Fetched {
+        /// The read.
+        ticket: Ticket,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// A [`Output::Send`] has been carried out.
+    Delivered {
+        /// The read.
+        ticket: Ticket,
+        /// What came of it.
+        delivery: Delivery,
+    },
+    /// Time has gone by.
+    Tick,
+}
+
+/// What came of a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A block, possibly empty; its request number and `end` are filled in here.
+    Block {
+        /// The block.
+        block: Block,
+        /// Where the read goes on.
+        next: u64,
+        /// Whether there is nothing more.
+        end: bool,
+    },
+    /// The head has not reached `at_least`.
+    Behind {
+        /// Where it is.
+        head: Sequence,
+    },
+    /// It can't be read.
+    Failed(Failure),
+}
+
+/// What came of sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// libzmq has it.
+    Done,
+    /// No room now.
+    Full,
+    /// The peer is gone.
+    Unreachable,
+}
+
+/// What the loop has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Have the reader thread fetch a block, then say [`Input::Fetched`].
+    Fetch {
+        /// The read.
+        ticket: Ticket,
+        /// What to fetch.
+        fetch: Fetch,
+    },
+    /// Send an answer of a read, then say [`Input::Delivered`].
+    Send {
+        /// The read.
+        ticket: Ticket,
+        /// To whom.
+        peer: Bytes,
+        /// What.
+        answer: ReplayAnswer,
+    },
+    /// Send an answer that belongs to no read of ours; nothing follows.
+    Tell {
+        /// To whom.
+        peer: Bytes,
+        /// What.
+        answer: ReplayAnswer,
+    },
+}
+
+/// The next part of a read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fetch {
+    /// The read as the client asked for it, with `from` and `count_max` as far as they are still
+    /// to be read.
+    pub(super) read: Read,
+    /// Most bytes of records, unless a single one is larger.
+    pub(super) bytes_max: u32,
+}
+
+/// All reads under way.
+#[derive(Debug)]
+pub(super) struct ReplaySchedule {
+    limits: Limits,
+    reads: BTreeMap<Ticket, Reading>,
+    ready: VecDeque<Ticket>,
+    fetching: usize,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Reading {
+    peer: Bytes,
+    /// What is still to be read.
+    read: Read,
+    sent_bytes: u64,
+    state: State,
+    began: Instant,
+    moved: Instant,
+}
+
+#[derive(Debug)]
+enum State {
+    Ready,
+    Fetching,
+    Waiting { again: Instant },
+    Sending { answer: ReplayAnswer, last: bool, again: Option<Instant> },
+    Starved,
+}
+
+impl ReplaySchedule {
+    pub(super) fn new(limits: Limits) -> Self {
+        let (reads, ready) = (BTreeMap::new(), VecDeque::new());
+        Self { limits, reads, ready, fetching: 0, tickets: 0 }
+    }
+
+    /// How many reads there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// When to call with [`Input::Tick`] at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let due = |reading: &Reading| match &reading.state {
+            State::Waiting { again } | State::Sending { again: Some(again), .. } => Some(*again),
+            State::Starved => Some(reading.moved + self.limits.idle_max),
+            State::Ready | State::Fetching | State::Sending { again: None, .. } => None,
+        };
+        self.reads.values().filter_map(due).min()
+    }
+
+    /// Takes one input; what is to be done is appended to `outputs`.
+    pub(super) fn handle(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) {
+        match input {
+            Input::Read { peer, read } => self.begin(now, peer, read, outputs),
+            Input::Credit { peer, request, credit_bytes } => {
+                self.credit(now, &peer, request, credit_bytes);
+            }
+            Input::Cancel { peer, request } => {
+                if let Some(ticket) = self.find(&peer, request) {
+                    self.forget(ticket);
+                }
+            }
+            Input::Fetched { ticket, outcome } => self.fetched(now, ticket, outcome, outputs),
+            Input::Delivered { ticket, delivery } => self.delivered(now, ticket, delivery),
+            Input::Tick => self.tick(now, outputs),
+        }
+        self.give_turns(outputs);
+    }
+
+    fn begin(&mut self, now: Instant, peer: Bytes, read: Read, outputs: &mut Vec<Output>) {
+        let of_peer = self.reads.values().filter(|reading| reading.peer == peer).count();
+        let refusal = if self.find(&peer, read.request).is_some() {
+            Some((ErrorCode::INVALID_ARGUMENT, "this request number is in use: choose another"))
+        } else if of_peer >= self.limits.peer_reads_max || self.reads.len() >= self.limits.reads_max
+        {
+            Some((ErrorCode::BUSY, "too many reads are under way: finish or cancel one first"))
+        } else {
+            None
+        };
+        if let Some((code, sentence)) = refusal {
+            let answer = fail(read.request, &Failure::new(code, sentence));
+            outputs.push(Output::Tell { peer, answer });
+            return;
+        }
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let state = State::Starved;
+        let reading = Reading { peer, read, sent_bytes: 0, state, began: now, moved: now };
+        self.reads.insert(ticket, reading);
+        self.resume(ticket);
+    }
+
+    fn credit(&mut self, now: Instant, peer: &Bytes, request: RequestNumber, credit_bytes: u64) {
+        let Some(ticket) = self.find(peer, request) else {
+            return;
+        };
+        if let Some(reading) = self.reads.get_mut(&ticket) {
+            reading.moved = now;
+            reading.read.credit_bytes = reading.read.credit_bytes.max(credit_bytes);
+        }
+        self.resume(ticket);
+    }
+
+    /// Makes a read that stands still for want of credit ready, if it has some now.
+    fn resume(&mut self, ticket: Ticket) {
+        if let Some(reading) = self.reads.get_mut(&ticket)
+            && matches!(reading.state, State::Starved)
+            && reading.sent_bytes < reading.read.credit_bytes
+        {
+            reading.state = State::Ready;
+            self.ready.push_back(ticket);
+        }
+    }
+
+    /// Ready reads are fetched for in turn, as many at a time as the disk can take.
+    fn give_turns(&mut self, outputs: &mut Vec<Output>) {
+        while self.fetching < self.limits.fetches_max
+            && let Some(ticket) = self.ready.pop_front()
+        {
+            if let Some(reading) = self.reads.get_mut(&ticket) {
+                reading.state = State::Fetching;
+                self.fetching += 1;
+                outputs.push(Output::Fetch { ticket, fetch: reading.fetch() });
+            }
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        outcome: Outcome,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.fetching = self.fetching.saturating_sub(1);
+        // A read that was cancelled meanwhile is no longer here.
+        let Some(reading) = self.reads.get_mut(&ticket) else {
+            return;
+        };
+        let request = reading.read.request;
+        let (answer, last) = match outcome {
+            Outcome::Block { mut block, next, end } => {
+                reading.advance(&block, next);
+                (block.request, block.end) = (request, end);
+                (ReplayAnswer::Block(block), end)
+            }
+            Outcome::Behind { .. } if now < reading.began + self.limits.head_wait => {
+                reading.state = State::Waiting { again: now + HEAD_RETRY };
+                return;
+            }
+            Outcome::Behind { head } => {
+                let failure = Failure::new(
+                    ErrorCode::INDEX_BEHIND,
+                    "the head has not reached the place that was asked for: try again",
+                );
+                let failure =
+                    failure.number("have", head.0).number("want", reading.read.at_least.0);
+                (fail(request, &failure), true)
+            }
+            Outcome::Failed(failure) => (fail(request, &failure), true),
+        };
+        let peer = reading.peer.clone();
+        reading.moved = now;
+        reading.state = State::Sending { answer: answer.clone(), last, again: None };
+        outputs.push(Output::Send { ticket, peer, answer });
+    }
+
+    fn delivered(&mut self, now: Instant, ticket: Ticket, delivery: Delivery) {
+        let idle_max = self.limits.idle_max;
+        let Some(reading) = self.reads.get_mut(&ticket) else {
+            return;
+        };
+        let State::Sending { last, again, .. } = &mut reading.state else {
+            return;
+        };
+        match delivery {
+            Delivery::Done if *last => self.forget(ticket),
+            Delivery::Done => {
+                reading.state = State::Starved;
+                reading.moved = now;
+                self.resume(ticket);
+            }
+            Delivery::Full if now < reading.moved + idle_max => *again = Some(now + FULL_RETRY),
+            Delivery::Full => self.forget(ticket),
+            Delivery::Unreachable => {
+                let peer = reading.peer.clone();
+                self.reads.retain(|_, reading| reading.peer != peer);
+                self.ready.retain(|ticket| self.reads.contains_key(ticket));
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let mut silent = Vec::new();
+        for (ticket, reading) in &mut self.reads {
+            match &mut reading.state {
+                State::Waiting { again } if *again <= now => {
+                    reading.state = State::Ready;
+                    self.ready.push_back(*ticket);
+                }
+                State::Sending { answer, again, .. } if again.is_some_and(|at| at <= now) => {
+                    *again = None;
+                    let (peer, answer) = (reading.peer.clone(), answer.clone());
+                    outputs.push(Output::Send { ticket: *ticket, peer, answer });
+                }
+                State::Starved if reading.moved + self.limits.idle_max <= now => {
+                    silent.push(*ticket);
+                }
+                _ => {}
+            }
+        }
+        for ticket in silent {
+            if let Some(reading) = self.reads.remove(&ticket) {
+                let failure = Failure::new(
+                    ErrorCode::EXPIRED,
+                    "no credit came for a minute: read again from where you are",
+                );
+                let answer = fail(reading.read.request, &failure);
+                outputs.push(Output::Tell { peer: reading.peer, answer });
+            }
+        }
+    }
+
+    fn find(&self, peer: &Bytes, request: RequestNumber) -> Option<Ticket> {
+        let found = self
+            .reads
+            .iter()
+            .find(|(_, reading)| reading.peer == *peer && reading.read.request == request);
+        found.map(|(ticket, _)| *ticket)
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        self.reads.remove(&ticket);
+        self.ready.retain(|ready| *ready != ticket);
+    }
+}
+
+impl Reading {
+    fn fetch(&self) -> Fetch {
+        let credit = self.read.credit_bytes.saturating_sub(self.sent_bytes);
+        let asked = self.read.block_bytes_max.min(u32::try_from(credit).unwrap_or(u32::MAX));
+        let bytes_max = asked.clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX);
+        Fetch { read: self.read.clone(), bytes_max }
+    }
+
+    fn advance(&mut self, block: &Block, next: u64) {
+        let bytes = u64::try_from(block.records.len()).unwrap_or(u64::MAX);
+        self.sent_bytes = self.sent_bytes.saturating_add(bytes);
+        self.read.from = next;
+        // A limit that is used up ends the read, so it never falls to 0, which means none.
+        if self.read.count_max > 0 {
+            let count = u64::from(block.count);
+            self.read.count_max = self.read.count_max.saturating_sub(count).max(1);
+        }
+    }
+}
+
+fn fail(request: RequestNumber, failure: &Failure) -> ReplayAnswer {
+    ReplayAnswer::Fail { request, refusal: failure.refusal() }
+}
+
+impl Fetch {
+    /// Whether places are versions of a stream, and which.
+    pub(super) const fn stream(&self) -> Option<&crate::names::StreamName> {
+        match &self.read.source {
+            ReadSource::All => None,
+            ReadSource::Stream(stream) => Some(stream),
+        }
+    }
+
+    /// Whether the read goes towards the head.
+    pub(super) fn is_forward(&self) -> bool {
+        self.read.direction == ReadDirection::Forward
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::event::Epoch;
+use crate::names::StoreName;
+
+const CREDIT: u64 = 1000;
+
+struct Bench {
+    schedule: ReplaySchedule,
+    now: Instant,
+    outputs: Vec<Output>,
+}
+
+fn peer(number: u8) -> Bytes {
+    Bytes::copy_from_slice(&[number])
+}
+
+fn read(request: u64) -> Read {
+    Read {
+        request: RequestNumber(request),
+        store: StoreName::new("orders").unwrap(),
+        partition: 0,
+        source: ReadSource::All,
+        direction: ReadDirection::Forward,
+        from: 1,
+        to: 0,
+        count_max: 0,
+        at_least: Sequence::ZERO,
+        credit_bytes: CREDIT,
+        block_bytes_max: 0,
+        strong: false,
+    }
+}
+
+fn block(bytes: usize, end: bool) -> Outcome {
+    let block = Block {
+        request: RequestNumber(0),
+        lineage: Uuid::nil(),
+        incarnation: Uuid::nil(),
+        epoch: Epoch(1),
+        first: Sequence(1),
+        last: Sequence(2),
+        head: Sequence(9),
+        count: 2,
+        end: false,
+        records: Bytes::from(vec![0; bytes]),
+    };
+    Outcome::Block { block, next: 3, end }
+}
+
+impl Bench {
+    #[expect(clippy::disallowed_methods, reason = "any instant does as a beginning")]
+    fn new(limits: Limits) -> Self {
+        let schedule = ReplaySchedule::new(limits);
+        Self { schedule, now: Instant::now(), outputs: Vec::new() }
+    }
+
+    fn give(&mut self, input: Input) -> Vec<Output> {
+        self.schedule.handle(self.now, input, &mut self.outputs);
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn begin(&mut self, from: u8, request: u64) -> Vec<Output> {
+        self.give(Input::Read { peer: peer(from), read: read(request) })
+    }
+
+    fn fetched(&mut self, ticket: u64, outcome: Outcome) -> Vec<Output> {
+        self.give(Input::Fetched { ticket: Ticket(ticket), outcome })
+    }
+
+    fn delivered(&mut self, ticket: u64, delivery: Delivery) -> Vec<Output> {
+        self.give(Input::Delivered { ticket: Ticket(ticket), delivery })
+    }
+
+    fn later(&mut self, by: Duration) -> Vec<Output> {
+        self.now += by;
+        self.give(Input::Tick)
+    }
+}
+
+fn fetches(outputs: &[Output]) -> Vec<u64> {
+    let ticket = |output: &Output| match output {
+        Output::Fetch { ticket, .. } => Some(ticket.0),
+        _ => None,
+    };
+    outputs.iter().filter_map(ticket).collect()
+}
+
+fn code(outputs: &[Output]) -> Option<ErrorCode> {
+    outputs.iter().find_map(|output| match output {
+        Output::Tell { answer: ReplayAnswer::Fail { refusal, .. }, .. }
+        | Output::Send { answer: ReplayAnswer::Fail { refusal, .. }, .. } => {
+            ErrorCode::from_number(refusal.code)
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn a_read_goes_on_block_by_block_until_its_end() {
+    let mut bench = Bench::new(Limits::default());
+    assert_eq!(fetches(&bench.begin(1, 7)), [1]);
+    let outputs = bench.fetched(1, block(100, false));
+    let [Output::Send { peer: to, answer: ReplayAnswer::Block(block_sent), .. }] = &outputs[..]
+    else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!((to, block_sent.request, block_sent.end), (&peer(1), RequestNumber(7), false));
+    let outputs = bench.delivered(1, Delivery::Done);
+    let [Output::Fetch { fetch, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(fetch.read.from, 3);
+    bench.fetched(1, block(100, true));
+    assert_eq!(bench.delivered(1, Delivery::Done), []);
+    assert_eq!(bench.schedule.len(), 0);
+}
+
+#[test]
+fn without_credit_nothing_is_fetched() {
+    let mut bench = Bench::new(Limits::default());
+    bench.begin(1, 7);
+    bench.fetched(1, block(1000, false));
+    assert_eq!(bench.delivered(1, Delivery::Done), []);
+    let credit =
+        |bytes| Input::Credit { peer: peer(1), request: RequestNumber(7), credit_bytes: bytes };
+    // Credit is cumulative: a repeated or older one adds nothing.
+    assert_eq!(bench.give(credit(1000)), []);
+    assert_eq!(bench.give(credit(10)), []);
+    assert_eq!(fetches(&bench.give(credit(1001))), [1]);
+}
+
+#[test]
+fn another_peer_can_neither_credit_nor_cancel_a_read() {
+    let mut bench = Bench::new(Limits::default());
+    bench.begin(1, 7);
+    bench.give(Input::Cancel { peer: peer(2), request: RequestNumber(7) });
+    assert_eq!(bench.schedule.len(), 1);
+    bench.give(Input::Cancel { peer: peer(1), request: RequestNumber(7) });
+    assert_eq!(bench.schedule.len(), 0);
+    // The fetch that was under way ends in nothing.
+    assert_eq!(bench.fetched(1, block(100, false)), []);
+}
+
+#[test]
+fn reads_take_turns() {
+    let mut bench = Bench::new(Limits { fetches_max: 1, ..Limits::default() });
+    assert_eq!(fetches(&bench.begin(1, 1)), [1]);
+    assert_eq!(fetches(&bench.begin(1, 2)), Vec::<u64>::new());
+    assert_eq!(fetches(&bench.begin(2, 1)), Vec::<u64>::new());
+    let mut turns = Vec::new();
+    let mut turn = 1;
+    for _ in 0..5 {
+        let outputs = bench.fetched(turn, block(10, false));
+        turns.push(turn);
+        turn = fetches(&outputs)[0];
+        bench.delivered(turns[turns.len() - 1], Delivery::Done);
+    }
+    assert_eq!(turns, [1, 2, 3, 1, 2]);
+}
+
+#[test]
+fn limits_are_kept() {
+    let limits = Limits { peer_reads_max: 2, reads_max: 3, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    bench.begin(1, 1);
+    assert_eq!(code(&bench.begin(1, 1)), Some(ErrorCode::INVALID_ARGUMENT));
+    bench.begin(1, 2);
+    assert_eq!(code(&bench.begin(1, 3)), Some(ErrorCode::BUSY));
+    bench.begin(2, 1);
+    assert_eq!(code(&bench.begin(3, 1)), Some(ErrorCode::BUSY));
+    assert_eq!(bench.schedule.len(), 3);
+}
+
+#[test]
+fn a_read_waits_for_the_head_and_gives_up_in_the_end() {
+    let mut bench = Bench::new(Limits::default());
+    bench.begin(1, 1);
+    let behind = || Outcome::Behind { head: Sequence(3) };
+    assert_eq!(bench.fetched(1, behind()), []);
+    assert_eq!(bench.schedule.deadline(), Some(bench.now + HEAD_RETRY));
+    assert_eq!(fetches(&bench.later(HEAD_RETRY)), [1]);
+    assert_eq!(bench.fetched(1, behind()), []);
+    assert_eq!(fetches(&bench.later(Limits::default().head_wait)), [1]);
+    assert_eq!(code(&bench.fetched(1, behind())), Some(ErrorCode::INDEX_BEHIND));
+    bench.delivered(1, Delivery::Done);
+    assert_eq!(bench.schedule.len(), 0);
+}
+
+#[test]
+fn a_full_pipe_is_tried_again_and_a_gone_peer_forgotten() {
+    let mut bench = Bench::new(Limits::default());
+    bench.begin(1, 1);
+    bench.begin(1, 2);
+    bench.begin(2, 1);
+    bench.fetched(1, block(10, false));
+    assert_eq!(bench.delivered(1, Delivery::Full), []);
+    let outputs = bench.later(FULL_RETRY);
+    assert!(matches!(&outputs[..], [Output::Send { ticket: Ticket(1), .. }]), "{outputs:?}");
+    bench.delivered(1, Delivery::Unreachable);
+    assert_eq!(bench.schedule.len(), 1);
+}
+
+#[test]
+fn a_read_without_credit_is_forgotten_after_a_minute() {
+    let mut bench = Bench::new(Limits::default());
+    bench.give(Input::Read { peer: peer(1), read: Read { credit_bytes: 0, ..read(1) } });
+    let idle_max = Limits::default().idle_max;
+    assert_eq!(bench.schedule.deadline(), Some(bench.now + idle_max));
+    assert_eq!(bench.later(idle_max - Duration::from_millis(1)), []);
+    assert_eq!(code(&bench.later(Duration::from_millis(1))), Some(ErrorCode::EXPIRED));
+    assert_eq!(bench.schedule.len(), 0);
+}
+
+#[test]
+fn a_failed_fetch_ends_the_read() {
+    let mut bench = Bench::new(Limits::default());
+    bench.begin(1, 1);
+    let failure = Failure::new(ErrorCode::STREAM_NOT_FOUND, "no such stream");
+    let outputs = bench.fetched(1, Outcome::Failed(failure));
+    assert_eq!(code(&outputs), Some(ErrorCode::STREAM_NOT_FOUND));
+    bench.delivered(1, Delivery::Done);
+    assert_eq!(bench.schedule.len(), 0);
+}
+
+#[test]
+fn the_block_size_is_kept_between_bounds() {
+    for (asked, expected) in [(0, BLOCK_BYTES_MIN), (8192, 8192), (u32::MAX, BLOCK_BYTES_MAX)] {
+        let mut bench = Bench::new(Limits::default());
+        let read = Read { block_bytes_max: asked, credit_bytes: u64::MAX, ..read(1) };
+        let outputs = bench.give(Input::Read { peer: peer(1), read });
+        let [Output::Fetch { fetch, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+        assert_eq!(fetch.bytes_max, expected);
+    }
+}
+
+proptest! {
+    /// Whatever peers, disk and network do: never more reads or fetches than allowed, never two
+    /// blocks of one read on their way, and nothing is left once all peers are gone.
+    #[test]
+    fn bounds_hold_whatever_happens(
+        steps in proptest::collection::vec((0..8_u8, 0..4_u8, 0..6_u64), 1..300)
+    ) {
+        let limits = Limits { peer_reads_max: 2, reads_max: 4, ..Limits::default() };
+        let mut bench = Bench::new(limits);
+        let (mut fetching, mut sending) = (Vec::new(), Vec::new());
+        for (step, from, number) in steps {
+            let request = RequestNumber(number);
+            let picked = usize::try_from(number).unwrap();
+            let outputs = match step {
+                0 | 1 => bench.begin(from, number),
+                2 => bench.give(Input::Credit {
+                    peer: peer(from), request, credit_bytes: number * 1000,
+                }),
+                3 => bench.give(Input::Cancel { peer: peer(from), request }),
+                4 | 5 if picked < fetching.len() => {
+                    let ticket = fetching.swap_remove(picked);
+                    let end = from == 0;
+                    bench.fetched(ticket, block(500, end))
+                }
+                6 if picked < sending.len() => {
+                    let ticket = sending.swap_remove(picked);
+                    let delivery = match from {
+                        0 => Delivery::Unreachable,
+                        1 => Delivery::Full,
+                        _ => Delivery::Done,
+                    };
+                    bench.delivered(ticket, delivery)
+                }
+                _ => bench.later(Duration::from_millis(50)),
+            };
+            for output in outputs {
+                match output {
+                    Output::Fetch { ticket, .. } => fetching.push(ticket.0),
+                    Output::Send { ticket, .. } => {
+                        prop_assert!(!sending.contains(&ticket.0));
+                        sending.push(ticket.0);
+                    }
+                    Output::Tell { .. } => {}
+                }
+            }
+            prop_assert!(fetching.len() <= limits.fetches_max);
+            prop_assert!(bench.schedule.len() <= limits.reads_max);
+        }
+        bench.later(limits.idle_max * 2);
+        for ticket in fetching {
+            bench.fetched(ticket, block(1, true));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Starts the loops in order, and stops them in order.
+
+use std::io::Write;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use broker::dialect::LinkSettings;
+use broker::net::{self, BindError, Endpoint, Stop, TICK, Waker};
+use thiserror::Error;
+
+use super::admin::{AdminError, AdminLoop};
+use super::append::{AppendLoop, AppendLoopError, AppendSettings};
+use super::config::{Config, ConfigError};
+use super::directory::Directory;
+use super::feed::{self, FeedError, FeedLoop};
+use super::lifecycle::{Fatal, Lifecycle};
+use super::reading::ReadThread;
+use super::replay::{self, ReplayError, ReplayLoop};
+use super::units::StoreSpec;
+use super::{Identity, Places};
+use crate::{Node, OpenError, Store, StoreError};
+
+/// How often a starting process looks whether a broker knows it.
+const SERVING_CHECK: Duration = Duration::from_millis(20);
+
+/// Why a process could not start serving.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A store can't be served as asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// None of the hosted partitions can be served; the first reason.
+    #[error("no partition can be served. The first one, {store}/{partition}: {problem}")]
+    NothingLeft {
+        /// The store.
+        store: String,
+        /// The partition.
+        partition: u16,
+        /// What is wrong.
+        problem: Arc<OpenError>,
+    },
+    /// Neither the command line nor the data directory names a store.
+    #[error("there is no store to serve: name one with --store NAME:PARTITIONS")]
+    NoStore,
+    /// A socket can't be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A socket can't be made.
+    #[error("a socket cannot be made: {0}: raise the limit of open files (ulimit -n)")]
+    Socket(#[from] zmq::Error),
+    /// The command socket can't be made.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// A thread or a file descriptor is missing.
+    #[error("the process has too few resources: {0}: raise its limits (ulimit -n, ulimit -u)")]
+    Resources(#[from] std::io::Error),
+}
+
+/// Why a running process ended other than cleanly.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It had to stop.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+}
+
+/// A serving process. Dropping it stops everything.
+pub struct Handle {
+    node: Option<Arc<Node>>,
+    lifecycle: Lifecycle,
+    replay: Endpoint,
+    feed: Endpoint,
+    /// Stops before the others.
+    append: Option<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Where history and status can be asked for.
+    #[must_use]
+    pub const fn replay(&self) -> &Endpoint {
+        &self.replay
+    }
+
+    /// Where the feed can be heard.
+    #[must_use]
+    pub const fn feed(&self) -> &Endpoint {
+        &self.feed
+    }
+
+    /// Waits until a broker has taken our registrations; `false` if that takes too long.
+    #[must_use]
+    pub fn wait_serving(&self, timeout: Duration) -> bool {
+        self.lifecycle.wait_serving(timeout)
+    }
+
+    /// Answers what is under way, says goodbye to the brokers, ends all threads, closes the log.
+    ///
+    /// # Errors
+    /// [`Fatal`] if the process had to stop.
+    pub fn stop(mut self) -> Result<(), Fatal> {
+        self.end();
+        self.lifecycle.fatal().map_or(Ok(()), Err)
+    }
+
+    fn end(&mut self) {
+        self.lifecycle.intake.request();
+        // A thread that panicked has said so to the lifecycle.
+        if let Some(append) = self.append.take() {
+            let _ = append.join();
+        }
+        self.lifecycle.rest.request();
+        for thread in self.others.drain(..) {
+            let _ = thread.join();
+        }
+        if let Some(node) = self.node.take() {
+            node.close();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, or until it must not go on.
+///
+/// Prints one line per socket to standard output once it is bound, and one once a broker knows us:
+///
+/// ```text
+/// starlog-store replay tcp://127.0.0.1:40001
+/// starlog-store feed tcp://127.0.0.1:40002
+/// starlog-store serving
+/// ```
+///
+/// # Errors
+/// [`RunError`] says what to do.
+pub fn run(config: &Config) -> Result<(), RunError> {
+    let stop = net::stop_on_signals().map_err(StartError::from)?;
+    let waker = Waker::new().map_err(StartError::from)?;
+    stop.register(&waker);
+    let handle = start_with(config, stop.clone())?;
+    announce(&format!("replay {}", handle.replay()));
+    announce(&format!("feed {}", handle.feed()));
+    let mut serving = false;
+    while !stop.is_requested() {
+        if !serving && handle.wait_serving(Duration::ZERO) {
+            announce("serving");
+            serving = true;
+        }
+        let pause = if serving { TICK } else { SERVING_CHECK };
+        net::poll(&mut [waker.poll_item()], Some(pause)).map_err(StartError::from)?;
+    }
+    handle.stop().map_err(Into::into)
+}
+
+fn announce(what: &str) {
+    let mut out = std::io::stdout().lock();
+    // Whoever started us may have closed our output; serving matters more.
+    let _ = writeln!(out, "starlog-store {what}").and_then(|()| out.flush());
+}
+
+/// Starts serving, in threads of its own.
+///
+/// # Errors
+/// [`StartError`] says what to do; nothing is left running.
+pub fn start(config: &Config) -> Result<Handle, StartError> {
+    start_with(config, Stop::new())
+}
+
+fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
+    config.validate()?;
+    let context = zmq::Context::new();
+    // Bound before the log is opened: a taken address shall not cost a recovery and an epoch.
+    let (feed_socket, replay_socket) = (feed::socket(&context)?, replay::socket(&context)?);
+    let replay = net::bind(&replay_socket, &config.listen)?;
+    let feed = net::bind(&feed_socket, &config.feed)?;
+    let node = Arc::new(Node::open(&config.data, &config.node)?);
+    let directory = Directory::default();
+    let lifecycle = Lifecycle::new(stop);
+    for store in stores(&node, config)? {
+        serve(&store, &directory, &lifecycle);
+    }
+    let identity = Identity::new(&node, config.node.durability);
+    let places = Places {
+        replay: config.advertise_listen.clone().unwrap_or_else(|| replay.clone()),
+        feed: config.advertise_feed.clone().unwrap_or_else(|| feed.clone()),
+    };
+    if config.brokers.is_empty() {
+        lifecycle.now_serving();
+    }
+    let mut handle = Handle {
+        node: Some(node.clone()),
+        lifecycle: lifecycle.clone(),
+        replay,
+        feed,
+        append: None,
+        others: Vec::new(),
+    };
+    let shared = (&directory, &lifecycle);
+    let admin = AdminLoop::bind(&config.data, (node, identity.clone()), shared)?;
+    let (reads, reader) = ReadThread::start(&lifecycle)?;
+    handle.others.push(reader);
+    let settings = AppendSettings {
+        brokers: config.brokers.clone(),
+        link: LinkSettings { heartbeat: config.heartbeat, ..LinkSettings::default() },
+        identity: identity.clone(),
+        places,
+    };
+    let replay_loop = ReplayLoop::new(replay_socket, identity.clone(), shared, reads.clone())?;
+    let feed_loop = FeedLoop::new(feed_socket, (identity, config.heartbeat), shared)?;
+    let append_loop = AppendLoop::new(&context, settings, shared, reads)?;
+    handle.others.push(lifecycle.spawn("store-replay", move || replay_loop.run())?);
+    handle.others.push(lifecycle.spawn("store-feed", move || feed_loop.run())?);
+    handle.others.push(lifecycle.spawn("store-admin", move || admin.run())?);
+    handle.append = Some(lifecycle.spawn("store-append", move || append_loop.run())?);
+    Ok(handle)
+}
+
+/// Creates the stores that were asked for, and lists all that are to be served.
+fn stores(node: &Node, config: &Config) -> Result<Vec<Store>, StartError> {
+    for spec in &config.stores {
+        ensure(node, spec, config.host.clone())?;
+    }
+    let attached = node.stores().into_iter().filter(|info| !info.detached);
+    let stores = attached.map(|info| node.store(&info.name)).collect::<Result<Vec<_>, _>>()?;
+    let mut broken = None;
+    for store in &stores {
+        for (partition, problem) in store.problems() {
+            let store = store.name().to_string();
+            let (partition, problem) = (partition.0, problem.clone());
+            broken.get_or_insert(StartError::NothingLeft { store, partition, problem });
+        }
+    }
+    if stores.iter().any(|store| store.hosted().next().is_some()) {
+        return Ok(stores);
+    }
+    Err(broken.unwrap_or(StartError::NoStore))
+}
+
+/// Creates a store unless it is there as it was asked for. What was not asked for may be as it is.
+pub(super) fn ensure(
+    node: &Node,
+    spec: &StoreSpec,
+    host: Option<RangeInclusive<u16>>,
+) -> Result<Store, StoreError> {
+    let there = node.stores().into_iter().find(|info| info.name == spec.name);
+    let partitions = spec.partitions.or(there.as_ref().map(|info| info.partitions)).unwrap_or(1);
+    let hosted = there.and_then(|info| {
+        let (first, last) = (info.hosted.first()?.0, info.hosted.last()?.0);
+        Some(first..=last)
+    });
+    let hosted = host.or(hosted).unwrap_or(0..=partitions.saturating_sub(1));
+    node.ensure_store(&spec.name, partitions, hosted)
+}
+
+/// Lists a store for the loops. A disk that fails one of its partitions ends the process.
+pub(super) fn serve(store: &Store, directory: &Directory, lifecycle: &Lifecycle) {
+    for partition in store.hosted() {
+        let (lifecycle, name) = (lifecycle.clone(), store.name().clone());
+        let number = partition.number();
+        partition.on_poison(Arc::new(move || {
+            lifecycle.fail(Fatal::Poisoned { store: name.clone(), partition: number });
+        }));
+    }
+    directory.insert(store.clone());
+}
+
+impl From<AppendLoopError> for StartError {
+    fn from(error: AppendLoopError) -> Self {
+        match error {
+            AppendLoopError::Socket(error) => Self::Socket(error),
+            AppendLoopError::Waker(error) => Self::Resources(error),
+        }
+    }
+}
+
+impl From<FeedError> for StartError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Socket(error) => Self::Socket(error),
+            FeedError::Waker(error) => Self::Resources(error),
+        }
+    }
+}
+
+impl From<ReplayError> for StartError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Socket(error) => Self::Socket(error),
+            ReplayError::Waker(error) => Self::Resources(error),
+        }
+    }
+}

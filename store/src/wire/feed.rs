@@ -1,0 +1,159 @@
+//! The live feed: the store's XPUB publishes committed records, a subscriber's SUB listens.
+//!
+//! ```text
+//! frame 0  topic    'P' | store name | 0x00 | u16 partition (big-endian)
+//! frame 1  header    0  3 "SLF"      3  1 version (1)   4  1 kind (1 records, 2 heartbeat)
+//!                    5  3 zero       8 16 lineage      24  8 epoch
+//!                   32  8 previous   last sequence of the chain before this message (exclusive)
+//!                   40  8 last       last sequence of this message (inclusive); in a heartbeat
+//!                                    the head, equal to `previous`
+//!                   48  4 count of records              52  4 heartbeat interval, ms
+//! frame 2  records  (kind 1 only) whole records back to back, exactly as on disk
+//! ```
+//!
+//! The 0x00 keeps a prefix match from confusing `order` and `orders`; both bytes of the partition
+//! are always there, so that partition 1 is no prefix of 10. A subscriber that sees `previous`
+//! above the last sequence it knows has missed something and asks the replayer for it.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::WireError;
+use super::cursor::Cursor;
+use crate::event::{Epoch, Sequence};
+use crate::names::{NameError, StoreName};
+
+/// The version in every header.
+pub const FEED_VERSION: u8 = 1;
+/// Most bytes of records in one message, unless a single record is larger.
+pub const FEED_BYTES_MAX: usize = 64 * 1024;
+/// Longest topic, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 1 + *crate::names::STORE_NAME_BYTES.end() + 3;
+
+const MAGIC: [u8; 3] = *b"SLF";
+const HEADER_BYTES: usize = 56;
+const TOPIC_PARTITION: u8 = b'P';
+
+/// What can be subscribed to: one partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic {
+    /// The store.
+    pub store: StoreName,
+    /// The partition.
+    pub partition: u16,
+}
+
+impl Topic {
+    /// The topic frame, which is also what to subscribe to.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(TOPIC_BYTES_MAX);
+        out.push(TOPIC_PARTITION);
+        out.extend_from_slice(self.store.as_str().as_bytes());
+        out.push(0);
+        out.extend_from_slice(&self.partition.to_be_bytes());
+        out
+    }
+
+    /// Reads a topic frame.
+    ///
+    /// # Errors
+    /// [`WireError`] says what is wrong.
+    pub fn decode(frame: &[u8]) -> Result<Self, WireError> {
+        let not_a_topic = WireError::Magic { what: "a feed topic" };
+        let rest = frame.strip_prefix(&[TOPIC_PARTITION]).ok_or(not_a_topic.clone())?;
+        let (rest, partition) = rest.split_last_chunk::<2>().ok_or(not_a_topic.clone())?;
+        let store = rest.strip_suffix(&[0]).ok_or(not_a_topic)?;
+        let store =
+            std::str::from_utf8(store).map_err(|_| NameError::NotUtf8 { what: "a store name" })?;
+        Ok(Self { store: StoreName::new(store)?, partition: u16::from_be_bytes(*partition) })
+    }
+}
+
+/// What a feed message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FeedKind {
+    /// Records follow in the next frame.
+    Records,
+    /// No records; the header shows the head.
+    Heartbeat,
+}
+
+/// Frame 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedHeader {
+    /// What the message is.
+    pub kind: FeedKind,
+    /// Lineage of the history.
+    pub lineage: Uuid,
+    /// Epoch of the leader that publishes.
+    pub epoch: Epoch,
+    /// Last sequence before this message (exclusive start).
+    pub previous: Sequence,
+    /// Last sequence of this message (inclusive); the head in a heartbeat.
+    pub last: Sequence,
+    /// How many records.
+    pub count: u32,
+    /// How often heartbeats come: after four of them without a word, the publisher is silent.
+    pub heartbeat_ms: u32,
+}
+
+impl FeedHeader {
+    /// The frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let kind = match self.kind {
+            FeedKind::Records => 1,
+            FeedKind::Heartbeat => 2,
+        };
+        let mut out = Vec::with_capacity(HEADER_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[FEED_VERSION, kind, 0, 0, 0]);
+        out.extend_from_slice(self.lineage.as_bytes());
+        for number in [self.epoch.0, self.previous.0, self.last.0] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.heartbeat_ms.to_le_bytes());
+        debug_assert_eq!(out.len(), HEADER_BYTES);
+        out
+    }
+
+    /// Reads the frame.
+    ///
+    /// # Errors
+    /// [`WireError`] says what is wrong.
+    pub fn decode(frame: Bytes) -> Result<Self, WireError> {
+        let mut cursor = Cursor::new(frame);
+        if cursor.array("magic")? != MAGIC {
+            return Err(WireError::Magic { what: "a feed message" });
+        }
+        let found = cursor.u8("version")?;
+        if found != FEED_VERSION {
+            return Err(WireError::Version { what: "the feed", found, spoken: FEED_VERSION });
+        }
+        let kind = match cursor.u8("kind")? {
+            1 => FeedKind::Records,
+            2 => FeedKind::Heartbeat,
+            number => {
+                let number = u64::from(number);
+                return Err(WireError::Unknown { what: "kind of feed message", number });
+            }
+        };
+        let _zero: [u8; 3] = cursor.array("reserved bytes")?;
+        let decoded = Self {
+            kind,
+            lineage: Uuid::from_bytes(cursor.array("lineage")?),
+            epoch: Epoch(cursor.u64("epoch")?),
+            previous: Sequence(cursor.u64("previous sequence")?),
+            last: Sequence(cursor.u64("last sequence")?),
+            count: cursor.u32("count")?,
+            heartbeat_ms: cursor.u32("heartbeat interval")?,
+        };
+        cursor.finish()?;
+        Ok(decoded)
+    }
+}
+
+#[cfg(test)]
+mod tests;

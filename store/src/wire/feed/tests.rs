@@ -1,0 +1,74 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn topic(store: &str, partition: u16) -> Topic {
+    Topic { store: StoreName::new(store).unwrap(), partition }
+}
+
+proptest! {
+    #[test]
+    fn a_topic_survives_the_way_there_and_back(store in "[a-z][a-z0-9]{2,40}", partition: u16) {
+        let topic = topic(&store, partition);
+        prop_assert!(topic.encode().len() <= TOPIC_BYTES_MAX);
+        prop_assert_eq!(Topic::decode(&topic.encode()).unwrap(), topic);
+    }
+
+    #[test]
+    fn a_header_survives_the_way_there_and_back(
+        lineage: u128, places: [u64; 3], numbers: [u32; 2], heartbeat: bool,
+    ) {
+        let [epoch, previous, last] = places;
+        let header = FeedHeader {
+            kind: if heartbeat { FeedKind::Heartbeat } else { FeedKind::Records },
+            lineage: Uuid::from_u128(lineage),
+            epoch: Epoch(epoch),
+            previous: Sequence(previous),
+            last: Sequence(last),
+            count: numbers[0],
+            heartbeat_ms: numbers[1],
+        };
+        let frame = header.encode();
+        prop_assert_eq!(frame.len(), HEADER_BYTES);
+        prop_assert_eq!(FeedHeader::decode(Bytes::from(frame.clone())).unwrap(), header);
+        for cut in 0..frame.len() {
+            prop_assert!(FeedHeader::decode(Bytes::copy_from_slice(&frame[..cut])).is_err());
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_refused_without_a_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..80)
+    ) {
+        let mut framed = b"SLF\x01".to_vec();
+        framed.extend_from_slice(&bytes);
+        let _ = FeedHeader::decode(Bytes::from(framed));
+        let mut framed = b"P".to_vec();
+        framed.extend_from_slice(&bytes);
+        let _ = Topic::decode(&framed);
+        let _ = Topic::decode(&bytes);
+    }
+}
+
+#[test]
+fn the_example_of_the_protocol_page() {
+    assert_eq!(topic("orders", 1).encode(), b"Porders\0\0\x01");
+}
+
+/// A subscription is a prefix match: no topic may be the prefix of another one.
+#[test]
+fn no_topic_is_the_prefix_of_another() {
+    let topics = [
+        topic("order", 1),
+        topic("orders", 1),
+        topic("orders", 10),
+        topic("orders", 256),
+        topic("orders", 257),
+        topic("orders", 0),
+    ];
+    for one in &topics {
+        for other in topics.iter().filter(|other| *other != one) {
+            assert!(!other.encode().starts_with(&one.encode()), "{one:?} {other:?}");
+        }
+    }
+}

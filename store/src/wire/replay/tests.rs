@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn read() -> impl Strategy<Value = Read> {
+    let source = prop_oneof![
+        Just(ReadSource::All),
+        "[a-z-]{1,30}".prop_map(|name| ReadSource::Stream(StreamName::new(name).unwrap())),
+    ];
+    (any::<[u64; 6]>(), any::<u32>(), any::<u16>(), source, any::<[bool; 2]>()).prop_map(
+        |(places, block_bytes_max, partition, source, [backward, strong])| {
+            let [request, from, to, count_max, at_least, credit_bytes] = places;
+            Read {
+                request: RequestNumber(request),
+                store: StoreName::new("orders").unwrap(),
+                partition,
+                source,
+                direction: if backward { ReadDirection::Backward } else { ReadDirection::Forward },
+                from,
+                to,
+                count_max,
+                at_least: Sequence(at_least),
+                credit_bytes,
+                block_bytes_max,
+                strong,
+            }
+        },
+    )
+}
+
+fn request() -> impl Strategy<Value = ReplayRequest> {
+    let number = || any::<u64>().prop_map(RequestNumber);
+    prop_oneof![
+        read().prop_map(ReplayRequest::Read),
+        (number(), any::<u64>())
+            .prop_map(|(request, credit_bytes)| ReplayRequest::Credit { request, credit_bytes }),
+        number().prop_map(|request| ReplayRequest::Cancel { request }),
+        number().prop_map(|request| ReplayRequest::Status { request }),
+    ]
+}
+
+fn answer() -> impl Strategy<Value = ReplayAnswer> {
+    let number = || any::<u64>().prop_map(RequestNumber);
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from);
+    let block = (number(), any::<[u128; 2]>(), any::<[u64; 4]>(), any::<u32>(), any::<bool>());
+    let block = (block, bytes()).prop_map(|((request, ids, places, count, end), records)| {
+        let [epoch, first, last, head] = places;
+        ReplayAnswer::Block(Block {
+            request,
+            lineage: Uuid::from_u128(ids[0]),
+            incarnation: Uuid::from_u128(ids[1]),
+            epoch: Epoch(epoch),
+            first: Sequence(first),
+            last: Sequence(last),
+            head: Sequence(head),
+            count,
+            end,
+            records,
+        })
+    });
+    prop_oneof![
+        block,
+        (number(), any::<u16>(), bytes()).prop_map(|(request, code, body)| {
+            ReplayAnswer::Fail { request, refusal: Refusal { code, body } }
+        }),
+        (number(), bytes()).prop_map(|(request, body)| ReplayAnswer::Status { request, body }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_request_survives_the_way_there_and_back(request in request()) {
+        let frame = Bytes::from(request.encode().unwrap());
+        prop_assert_eq!(ReplayRequest::decode(frame).unwrap(), request);
+    }
+
+    #[test]
+    fn an_answer_survives_the_way_there_and_back(answer in answer()) {
+        let (head, body) = answer.encode();
+        prop_assert_eq!(ReplayAnswer::decode(Bytes::from(head), body).unwrap(), answer);
+    }
+
+    #[test]
+    fn a_request_cut_short_is_refused(request in request(), at in any::<prop::sample::Index>()) {
+        let frame = request.encode().unwrap();
+        let cut = at.index(frame.len());
+        prop_assert!(ReplayRequest::decode(Bytes::copy_from_slice(&frame[..cut])).is_err());
+    }
+
+    #[test]
+    fn random_bytes_are_refused_without_a_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..120)
+    ) {
+        let mut framed = b"SLR\x01".to_vec();
+        framed.extend_from_slice(&bytes);
+        let _ = ReplayRequest::decode(Bytes::from(framed.clone()));
+        let _ = ReplayAnswer::decode(Bytes::from(framed), Bytes::new());
+        prop_assert!(ReplayRequest::decode(Bytes::from(bytes)).is_err());
+    }
+}
+
+fn example() -> Read {
+    Read {
+        request: RequestNumber(1),
+        store: StoreName::new("orders").unwrap(),
+        partition: 1,
+        source: ReadSource::Stream(StreamName::new("order-17").unwrap()),
+        direction: ReadDirection::Forward,
+        from: 3,
+        to: 0,
+        count_max: 10,
+        at_least: Sequence(40),
+        credit_bytes: 65_536,
+        block_bytes_max: 32_768,
+        strong: false,
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_survived() {
+    let frame = ReplayRequest::Read(example()).encode().unwrap();
+    for position in 0..frame.len() * 8 {
+        let mut flipped = frame.clone();
+        flipped[position / 8] ^= 1 << (position % 8);
+        let _ = ReplayRequest::decode(Bytes::from(flipped));
+    }
+}
+
+#[test]
+fn the_example_of_the_protocol_page() {
+    let frame = ReplayRequest::Read(example()).encode().unwrap();
+    let mut expected = b"SLR\x01\x01\x00\x00\x00".to_vec();
+    for number in [1_u64, 3, 0, 10, 40, 65_536] {
+        expected.extend_from_slice(&number.to_le_bytes());
+    }
+    expected.extend_from_slice(&[0, 0x80, 0, 0, 1, 0, 1, 0, 6, 0, 8, 0]);
+    expected.extend_from_slice(b"ordersorder-17");
+    assert_eq!(frame, expected);
+}
+
+#[test]
+fn a_stream_read_names_a_stream_and_another_does_not() {
+    let mut frame = ReplayRequest::Read(example()).encode().unwrap();
+    frame[62] = 0;
+    assert!(ReplayRequest::decode(Bytes::from(frame)).is_err());
+    let all = Read { source: ReadSource::All, ..example() };
+    let mut frame = ReplayRequest::Read(all).encode().unwrap();
+    frame[62] = 1;
+    assert!(ReplayRequest::decode(Bytes::from(frame)).is_err());
+}

@@ -1,0 +1,29 @@
+//! Integration tests of the store, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and reads the clock"
+)]
+
+/// Many writers at once.
+mod concurrency;
+/// Damage to the files of a partition: refused, never served.
+mod corruption;
+/// A scripted run that crashes at each of its disk operations.
+mod crashes;
+/// A disk in memory that forgets what was not synced, tears writes, fails and fills up.
+mod crashing_disk;
+/// Appending, reading and following through the public interface.
+mod engine;
+/// Small makers of events, nodes and stores.
+mod fixture;
+/// Generated operations against the store and against a list.
+mod model;
+/// A node and its stores: the lock, creating, removing, detaching, copying.
+mod node;
+/// The server against a real broker.
+#[cfg(feature = "server")]
+mod server;

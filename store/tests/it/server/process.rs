@@ -1,0 +1,301 @@
+//! The real binary: what it prints, and what it says when it can't go on.
+
+use std::io::{BufRead, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use broker::error_code::ErrorCode;
+use broker::net::{self, Endpoint};
+use store::ExpectedVersion;
+use store::wire::append::AppendResult;
+use zmq::{Context, SocketType};
+
+use super::bench::{
+    PATIENCE, RawClient, ReplayClient, TestBroker, deadline, is_past, loopback, read_all, write,
+};
+use crate::fixture::event;
+
+/// A store process, killed when the test ends.
+struct Process {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(broker: &TestBroker, dir: &Path, more: &[&str]) -> Self {
+        Self::spawn(store(broker, dir, more))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Reads the three lines of a process that has come up; where history can be asked for.
+    fn ready(&mut self) -> Endpoint {
+        let (replay, feed, serving) = (self.line(), self.line(), self.line());
+        if serving != "starlog-store serving" {
+            let mut said = String::new();
+            self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            panic!("it does not come up: {said}");
+        }
+        assert!(feed.starts_with("starlog-store feed tcp://127.0.0.1:"));
+        replay.strip_prefix("starlog-store replay ").unwrap().parse().unwrap()
+    }
+
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Its exit code and what it said on standard error.
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = self.wait();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (status.code(), said)
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = deadline(PATIENCE);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(!is_past(deadline), "the process does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn store(broker: &TestBroker, dir: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_starlog-store"));
+    command
+        .args(["--broker", broker.endpoint().as_str(), "--data"])
+        .arg(dir)
+        .args(["--store", "orders:1"])
+        .args(more)
+        .env("STARLOG_SEGMENT", "64KiB")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn client(broker: &TestBroker) -> RawClient {
+    RawClient::connect(&broker.endpoint(), broker::dialect::SessionId::random())
+}
+
+#[test]
+fn it_announces_itself_serves_and_leaves_cleanly() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    let replay = process.ready();
+    let result = client(&broker).append(1, write("s", ExpectedVersion::None, vec![event("x")]));
+    assert!(matches!(result, AppendResult::Done(_)), "{result:?}");
+    assert_eq!(ReplayClient::connect(&replay).sequences(read_all()), [1]);
+    process.terminate();
+    let (code, said) = process.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!dir.path().join("admin.sock").exists());
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    process.ready();
+    let mut client = client(&broker);
+    for number in 1..=50 {
+        client.append(number, write("s", ExpectedVersion::Any, vec![event("x")]));
+    }
+    process.child.kill().unwrap();
+    process.wait();
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    let replay = process.ready();
+    let sequences = ReplayClient::connect(&replay).sequences(read_all());
+    assert_eq!(sequences, (1..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_process_on_a_directory_says_so() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let mut first = Process::start(&broker, dir.path(), &[]);
+    first.ready();
+    let (code, said) = Process::start(&broker, dir.path(), &[]).end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains(&first.child.id().to_string()), "{said}");
+}
+
+#[test]
+fn an_address_in_use_says_so_before_the_data_is_touched() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let taken = net::socket(&Context::new(), SocketType::ROUTER).unwrap();
+    let taken_at = net::bind(&taken, &loopback()).unwrap();
+    let more = ["--listen", taken_at.as_str()];
+    let (code, said) = Process::start(&broker, &dir.path().join("data"), &more).end();
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("in use"), "{said}");
+    assert!(!dir.path().join("data").exists());
+}
+
+#[test]
+fn wrong_flags_say_so() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let rows: [&[&str]; 5] = [
+        &["--listen", "tcp://0.0.0.0:0"],
+        &["--segment", "12"],
+        &["--heartbeat", "1ms"],
+        &["--durability", "pair"],
+        &["--host", "0-7"],
+    ];
+    for more in rows {
+        let (code, said) = Process::start(&broker, dir.path(), more).end();
+        assert_eq!(code, Some(2), "{more:?}: {said}");
+    }
+}
+
+#[test]
+fn other_partitions_and_detached_stores_say_so() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let mut command = store(&broker, dir.path(), &[]);
+    command.args(["--store", "users:2"]);
+    let mut process = Process::spawn(command);
+    process.ready();
+    process.terminate();
+    assert_eq!(process.end().0, Some(0));
+    let (code, said) = Process::start(&broker, dir.path(), &["--store", "users:3"]).end();
+    assert_eq!(code, Some(9), "{said}");
+    let mut detach = Command::new(env!("CARGO_BIN_EXE_starlog-store"));
+    detach.args(["store", "detach", "users", "--data"]).arg(dir.path());
+    assert!(detach.status().unwrap().success());
+    let (code, said) = Process::start(&broker, dir.path(), &["--store", "users"]).end();
+    assert_eq!(code, Some(9), "{said}");
+    assert!(said.contains("detached"), "{said}");
+}
+
+#[test]
+fn removing_a_store_needs_a_yes() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |line: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_starlog-store"));
+        command.args(line.split(' ')).arg("--data").arg(dir.path());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(run("store add orders:2").0, Some(0));
+    assert_eq!(run("store remove orders").0, Some(2));
+    assert_eq!(run("store list"), (Some(0), "orders 2 0,1 attached\n".to_owned()));
+    assert_eq!(run("store remove orders --yes").0, Some(0));
+    assert_eq!(run("store list"), (Some(0), String::new()));
+    assert_eq!(run("store detach orders").0, Some(1));
+}
+
+/// A file-size limit stands for a full disk: what does not fit is refused definitely, and what is
+/// there is still read.
+#[test]
+fn a_full_disk_is_a_definite_refusal_and_reads_go_on() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    process.ready();
+    let mut client = client(&broker);
+    client.append(1, write("s", ExpectedVersion::Any, vec![event("first")]));
+    process.terminate();
+    assert_eq!(process.end().0, Some(0));
+    // From here on no file may grow beyond 320 KiB, and a new segment wants 1 MiB.
+    let binary = store(&broker, dir.path(), &["--segment", "1MiB"]);
+    let mut command = Command::new("prlimit");
+    command.arg("--fsize=327680:unlimited").arg(binary.get_program()).args(binary.get_args());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::spawn(command);
+    let replay = process.ready();
+    let refused = (2..200).find_map(|number| {
+        let events = vec![event(&"x".repeat(4000))];
+        match client.append(number, write("s", ExpectedVersion::Any, events)) {
+            AppendResult::Done(_) => None,
+            AppendResult::Refused(refusal) => Some((number, refusal)),
+        }
+    });
+    let (number, refusal) = refused.expect("the limit is reached");
+    assert_eq!(ErrorCode::from_number(refusal.code), Some(ErrorCode::DISK_FULL));
+    let sequences = ReplayClient::connect(&replay).sequences(read_all());
+    assert_eq!(sequences.len(), usize::try_from(number - 1).unwrap());
+    let pid = rustix::process::Pid::from_child(&process.child);
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, unlimited).unwrap();
+    let deadline = deadline(PATIENCE);
+    let recovered = (number + 1..).find(|number| {
+        assert!(!is_past(deadline), "appends do not go on after space has returned");
+        let append = write("s", ExpectedVersion::Any, vec![event(&"x".repeat(4000))]);
+        matches!(client.append(*number, append), AppendResult::Done(_))
+    });
+    assert!(recovered.is_some());
+}
+
+/// A write that fails for good: what is under way becomes unknown, and the process ends instead of
+/// going on half alive. What was acknowledged before is there afterwards.
+#[test]
+fn a_failing_disk_ends_the_process_and_leaves_the_outcome_unknown() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    process.ready();
+    let mut client = client(&broker);
+    client.append(1, write("s", ExpectedVersion::Any, vec![event("first")]));
+    let pid = rustix::process::Pid::from_child(&process.child);
+    let tiny = rustix::process::Rlimit { current: Some(1), maximum: None };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, tiny).unwrap();
+    let result = client.append(2, write("s", ExpectedVersion::Any, vec![event("second")]));
+    let AppendResult::Refused(refusal) = result else { panic!("{result:?}") };
+    let code = ErrorCode::from_number(refusal.code).unwrap();
+    assert_eq!(code.outcome(), broker::error_code::Outcome::Unknown, "{code:?}");
+    let (code, said) = process.end();
+    assert_eq!(code, Some(7), "{said}");
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    let sequences = ReplayClient::connect(&process.ready()).sequences(read_all());
+    assert_eq!(sequences[0], 1);
+}
+
+#[test]
+fn damaged_and_missing_data_say_so() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    process.ready();
+    let mut client = client(&broker);
+    for number in 1..=3 {
+        client.append(number, write("s", ExpectedVersion::Any, vec![event("find me")]));
+    }
+    process.terminate();
+    assert_eq!(process.end().0, Some(0));
+    let partition = dir.path().join("orders/0");
+    let segment = partition.join("00000000000000000001.segment");
+    let whole = std::fs::read(&segment).unwrap();
+    let mut damaged = whole.clone();
+    let place = whole.windows(7).position(|bytes| bytes == b"find me").unwrap();
+    damaged[place] ^= 1;
+    std::fs::write(&segment, damaged).unwrap();
+    let (code, said) = Process::start(&broker, dir.path(), &[]).end();
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("00000000000000000001.segment is damaged at byte"), "{said}");
+    std::fs::write(&segment, whole).unwrap();
+    std::fs::rename(&partition, dir.path().join("elsewhere")).unwrap();
+    let (code, said) = Process::start(&broker, dir.path(), &[]).end();
+    assert_eq!(code, Some(4), "{said}");
+    std::fs::rename(dir.path().join("elsewhere"), &partition).unwrap();
+    let mut process = Process::start(&broker, dir.path(), &[]);
+    let sequences = ReplayClient::connect(&process.ready()).sequences(read_all());
+    assert_eq!(sequences, [1, 2, 3]);
+}
