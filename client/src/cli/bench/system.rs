@@ -1,0 +1,211 @@
+//! What is measured: a running system, or a broker and a store of the tool's own.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use broker::error_code::ErrorCode;
+use broker::net::Endpoint;
+use client::{Client, ClientConfig, StoreHandle, StoreName};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::children::ChildProcess;
+use super::{broken, now};
+use crate::cli::failure::Failure;
+use crate::cli::flags::{DurabilityFlag, SystemFlags};
+use crate::cli::session::Session;
+
+/// How long the tool's own store may take to register with its own broker.
+const READY_WAIT_MAX: Duration = Duration::from_secs(20);
+const READY_CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Where the tool's own processes listen.
+const ANY_PORT: &str = "tcp://127.0.0.1:*";
+
+/// A system to measure.
+#[derive(Debug)]
+pub struct System {
+    config: ClientConfig,
+    store: StoreName,
+    folder: PathBuf,
+    // In the order in which they are to end: store, broker, and then the files.
+    _processes: Vec<ChildProcess>,
+    _temporary: Option<TempDir>,
+}
+
+/// What a report says of the system.
+#[derive(Debug, Clone, Serialize)]
+pub struct SystemLine {
+    store: String,
+    partitions: u16,
+    /// Durability level of the store.
+    pub durability: String,
+    brokers: Vec<String>,
+    /// Whether the processes were the tool's own.
+    own: bool,
+}
+
+impl System {
+    /// Takes the running system of the named brokers, or starts one.
+    ///
+    /// # Errors
+    /// [`Failure`] when a process can't be started.
+    pub fn start(session: &Session, flags: &SystemFlags) -> Result<Self, Failure> {
+        let config = session.client_config();
+        if session.names_a_broker() && flags.bin_dir.is_none() {
+            let folder = flags.data.clone().unwrap_or_else(std::env::temp_dir);
+            let store = flags.store.clone();
+            return Ok(Self { config, store, folder, _processes: Vec::new(), _temporary: None });
+        }
+        Self::start_own(config, flags)
+    }
+
+    fn start_own(config: ClientConfig, flags: &SystemFlags) -> Result<Self, Failure> {
+        let temporary = match flags.data {
+            Some(_) => None,
+            None => Some(
+                tempfile::Builder::new()
+                    .prefix("starlog-bench-")
+                    .tempdir()
+                    .map_err(|error| Failure::system("can't make a temporary folder", &error))?,
+            ),
+        };
+        let folder = match (&flags.data, &temporary) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(temporary)) => temporary.path().to_owned(),
+            (None, None) => return Err(broken("no folder for data")),
+        };
+        let programs = match &flags.bin_dir {
+            Some(folder) => folder.clone(),
+            None => own_folder()?,
+        };
+        let (broker, endpoint) = start_broker(&programs, &folder)?;
+        let store = start_store(&programs, &folder, &endpoint, flags)?;
+        let system = Self {
+            config: ClientConfig { brokers: vec![endpoint], ..config },
+            store: flags.store.clone(),
+            folder,
+            _processes: vec![store, broker],
+            _temporary: temporary,
+        };
+        system.wait_until_ready()?;
+        Ok(system)
+    }
+
+    /// How to connect; a measurement may change what is its own.
+    pub fn client_config(&self) -> ClientConfig {
+        self.config.clone()
+    }
+
+    /// A store handle with a connection of its own.
+    ///
+    /// # Errors
+    /// [`Failure`] when the store can't be found.
+    pub fn connect(&self) -> Result<StoreHandle, Failure> {
+        self.connect_with(self.client_config())
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Errors
+    /// [`Failure`] when the store can't be found.
+    pub fn connect_with(&self, config: ClientConfig) -> Result<StoreHandle, Failure> {
+        Ok(Client::with_config(config)?.store(self.store.as_str())?)
+    }
+
+    /// The folder on the disk that limits are measured on.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether the processes are the tool's own, so that the store started empty or with what an
+    /// earlier run of the tool left.
+    pub fn is_own(&self) -> bool {
+        !self._processes.is_empty()
+    }
+
+    /// What a report says of it.
+    ///
+    /// # Errors
+    /// [`Failure`] when no broker answers.
+    pub fn describe(&self) -> Result<SystemLine, Failure> {
+        let topology =
+            Client::with_config(self.client_config())?.topology(self.config.request_timeout)?;
+        let store = topology.store(self.store.as_str());
+        let leader = store.and_then(|store| store.members.iter().find(|member| member.leader));
+        Ok(SystemLine {
+            store: self.store.to_string(),
+            partitions: store.map_or(0, |store| store.partitions),
+            durability: leader.map_or_else(|| "?".to_owned(), |member| member.durability.clone()),
+            brokers: self.config.brokers.iter().map(ToString::to_string).collect(),
+            own: self.is_own(),
+        })
+    }
+
+    fn wait_until_ready(&self) -> Result<(), Failure> {
+        let client = Client::with_config(self.client_config())?;
+        let deadline = now() + READY_WAIT_MAX;
+        loop {
+            let topology = client.topology(self.config.request_timeout)?;
+            let store = topology.store(self.store.as_str());
+            let ready = store.is_some_and(|store| {
+                (0..store.partitions).all(|partition| store.leader(partition).is_some())
+            });
+            if ready {
+                return Ok(());
+            }
+            if now() >= deadline {
+                let sentence = "the store did not register in time: see what it says above";
+                return Err(Failure::local(ErrorCode::NO_WORKER, sentence));
+            }
+            thread::sleep(READY_CHECK_INTERVAL);
+        }
+    }
+}
+
+fn own_folder() -> Result<PathBuf, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::system("can't find this program", &error))?;
+    program
+        .parent()
+        .map(Path::to_owned)
+        .ok_or_else(|| broken("this program lies in no folder: give --bin-dir"))
+}
+
+fn start_broker(programs: &Path, folder: &Path) -> Result<(ChildProcess, Endpoint), Failure> {
+    let data = folder.join("broker");
+    let arguments = ["--listen".as_ref(), ANY_PORT.as_ref(), "--data".as_ref(), data.as_os_str()];
+    let broker = ChildProcess::start(&programs.join("starlog-broker"), arguments)?;
+    let endpoint = broker.wait_for_line("starlog-broker listening on ")?;
+    let endpoint = endpoint.parse().map_err(|_| broken(format!("no endpoint: {endpoint}")))?;
+    Ok((broker, endpoint))
+}
+
+fn start_store(
+    programs: &Path,
+    folder: &Path,
+    broker: &Endpoint,
+    flags: &SystemFlags,
+) -> Result<ChildProcess, Failure> {
+    let durability = match flags.durability {
+        DurabilityFlag::Memory => "memory",
+        DurabilityFlag::Local => "local",
+    };
+    let store = format!("{}:{}", flags.store, flags.partitions);
+    let data = folder.join("store");
+    let arguments = [
+        "--broker".as_ref(),
+        broker.as_str().as_ref(),
+        "--data".as_ref(),
+        data.as_os_str(),
+        "--store".as_ref(),
+        store.as_ref(),
+        "--listen".as_ref(),
+        ANY_PORT.as_ref(),
+        "--feed".as_ref(),
+        ANY_PORT.as_ref(),
+        "--durability".as_ref(),
+        durability.as_ref(),
+    ];
+    ChildProcess::start(&programs.join("starlog-store"), arguments)
+}

@@ -1,0 +1,102 @@
+//! What was typed: the command line as clap reads it, before it means anything.
+//!
+//! Each command turns its flags into what it means (a request, a plan) in its own module, where
+//! combinations are checked that clap can't see.
+
+mod append;
+mod bench;
+mod read;
+mod value;
+
+use std::time::Duration;
+
+use broker::net::Endpoint;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use client::StoreName;
+
+pub use append::{AppendFlags, ContentTypeFlag, DurabilityFlag, Source};
+pub use bench::{
+    BenchAppendFlags, BenchCommand, BenchReplayFlags, LimitsFlags, LoadFlags, SystemFlags,
+};
+pub use read::{ReadFlags, ReplayFlags, TailFlags, TailFrom};
+pub use value::{parse_duration, parse_size};
+
+use crate::cli::exit;
+
+/// Append, read and follow events of a Starlog topology, look at it, and measure it.
+#[derive(Debug, Parser)]
+#[command(name = "starlog", version, after_help = exit::HELP, max_term_width = 100)]
+#[command(propagate_version = true, disable_help_subcommand = true)]
+pub struct CommandLine {
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub global: GlobalFlags,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command has.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalFlags {
+    /// Endpoint of a broker; may be repeated or be a comma list [default: tcp://127.0.0.1:7400].
+    #[arg(long = "broker", value_name = "ENDPOINT", env = "STARLOG_BROKER", global = true)]
+    #[arg(value_delimiter = ',', hide_env_values = true)]
+    pub brokers: Vec<Endpoint>,
+    /// Form of what is printed on standard output; errors follow it on standard error.
+    #[arg(short, long, value_name = "FORM", global = true, default_value = "table")]
+    pub output: Format,
+    /// How long to wait for an answer.
+    #[arg(long, value_name = "DURATION", global = true, default_value = "10s")]
+    #[arg(value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// No progress and no remarks on standard error.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Log more to standard error; repeat for more still.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object per line.
+    Ndjson,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Append one event, or several in one atomic append, to a stream.
+    Append(AppendFlags),
+    /// Print the events of one stream.
+    Read(ReadFlags),
+    /// Print the history of a store's partitions.
+    Replay(ReplayFlags),
+    /// Follow a store: print each event as it is committed, until interrupted.
+    Tail(TailFlags),
+    /// Show every partition's leader; exit 5 when one has none.
+    Status(StatusFlags),
+    /// Measure appends, replay, and the limits that this machine sets them.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+/// `starlog status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  starlog status
+  starlog status orders -o json")]
+pub struct StatusFlags {
+    /// Only this store.
+    pub store: Option<StoreName>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! A client: what its users' threads call, and the background thread that does the work.
+//!
+//! ```text
+//! caller's threads                        starlog-client thread
+//!   append ──┐                              ┌── Lane per partition: Coalescer, Outbox
+//!   read   ──┼── commands + eventfd ──>  loop ── BrokerLink: one DEALER to the broker in use
+//!   status ──┘                              ├── TopologyDesk
+//!      ^                                    └── Replays: one DEALER per replayer
+//!      └──────── promises, channels ────────┘
+//! ```
+
+mod admission;
+mod broker_link;
+mod command;
+mod event_loop;
+mod lane;
+mod open_read;
+mod replays;
+mod status;
+mod topology_desk;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use broker::dialect::Topology;
+use broker::net::{Endpoint, Waker};
+use bytes::Bytes;
+use crossbeam_channel::Sender;
+use store::names::StoreName;
+use store::slot::PartitionNumber;
+use store::wire::append::{encode_append, encoded_bytes};
+use store::wire::replay::RequestNumber;
+
+use self::admission::Gate;
+use self::command::Command;
+use self::event_loop::{EventLoop, Given};
+use self::lane::Ticket;
+use self::topology_desk::KnownTopology;
+use crate::append::coalescer::Waiting;
+use crate::append::{Append, AppendError, PendingAppend};
+use crate::config::ClientConfig;
+use crate::error::{ConnectError, LookupError, Refusal};
+use crate::handle::StoreHandle;
+use crate::pending::{Pending, pending};
+
+use self::command::PartitionKey;
+pub(crate) use self::command::ReadEvent;
+pub(crate) use self::open_read::{Next, OpenRead};
+pub use self::status::{ProcessStatus, Status};
+
+/// How long a store that nobody knows is looked for again: its processes may just be registering
+/// at a broker that has just been started.
+const STORE_GRACE: Duration = Duration::from_secs(1);
+const STORE_GRACE_STEP: Duration = Duration::from_millis(50);
+
+/// A connection to Starlog through the first of its brokers that answers.
+///
+/// Cloning gives another handle on the same client; many threads can share one. With the last
+/// handle the background thread ends, and what still waits learns what is known of it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Arc<ClientConfig>,
+    commands: Sender<Command>,
+    waker: Waker,
+    gate: Arc<Gate>,
+    next_request: AtomicU64,
+    known_topology: KnownTopology,
+    context: SocketContext,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// libzmq's context, for the sockets of this client.
+struct SocketContext(zmq::Context);
+
+impl std::fmt::Debug for SocketContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SocketContext")
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The thread may have ended already; then nobody takes the command.
+        let _ = self.commands.send(Command::Close);
+        self.waker.wake();
+        let thread = self.thread.take();
+        // The last handle may go on the thread itself, inside of a future that it has just woken.
+        let elsewhere = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
+        if let Some(Err(_)) = thread.filter(elsewhere).map(JoinHandle::join) {
+            log::error!("the client's thread had panicked");
+        }
+    }
+}
+
+impl Client {
+    /// Sets up a client for these brokers, with the usual settings.
+    ///
+    /// Returns at once and talks to nobody yet: whether a broker is there shows in the first use.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when an endpoint is none, or the system refuses a thread.
+    pub fn connect<I>(brokers: I) -> Result<Self, ConnectError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let endpoint = |text: I::Item| {
+            let text = text.as_ref();
+            text.parse::<Endpoint>().map_err(|error| ConnectError::Endpoint {
+                endpoint: text.to_owned(),
+                reason: error.to_string(),
+            })
+        };
+        let brokers = brokers.into_iter().map(endpoint).collect::<Result<_, _>>()?;
+        Self::with_config(ClientConfig { brokers, ..ClientConfig::default() })
+    }
+
+    /// Sets up a client with settings of one's own.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when no endpoint is named, or the system refuses a thread.
+    pub fn with_config(config: ClientConfig) -> Result<Self, ConnectError> {
+        if config.brokers.is_empty() {
+            return Err(ConnectError::NoEndpoint);
+        }
+        let config = Arc::new(config);
+        // The queue is bounded by the gate: an append is admitted before it gets here.
+        let (commands, receiver) = crossbeam_channel::unbounded();
+        let known_topology = KnownTopology::default();
+        let waker = Waker::new()?;
+        let context = zmq::Context::new();
+        let gate = Gate::new(config.queue_appends_max, config.queue_bytes_max);
+        let thread = thread::Builder::new().name("starlog-client".to_owned()).spawn({
+            let given = Given {
+                config: Arc::clone(&config),
+                context: context.clone(),
+                commands: receiver,
+                waker: waker.clone(),
+                known_topology: known_topology.clone(),
+            };
+            move || EventLoop::new(given).run()
+        })?;
+        let shared = Shared {
+            config,
+            commands,
+            waker,
+            gate,
+            next_request: AtomicU64::new(1),
+            known_topology,
+            context: SocketContext(context),
+            thread: Some(thread),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &ClientConfig {
+        &self.shared.config
+    }
+
+    /// Finds a store. Blocks for at most the request time-out.
+    ///
+    /// # Errors
+    /// [`LookupError`] when no broker answers, or none knows the store.
+    pub fn store(&self, name: &str) -> Result<StoreHandle, LookupError> {
+        let name = StoreName::new(name).map_err(|error| {
+            let code = broker::error_code::ErrorCode::INVALID_ARGUMENT;
+            LookupError::Refused(Refusal::new(code, error.to_string()))
+        })?;
+        let timeout = self.config().request_timeout;
+        let started = clock();
+        loop {
+            let topology = self.topology(timeout)?;
+            if let Some(store) = topology.store(name.as_str()) {
+                return Ok(StoreHandle::new(self.clone(), name, store.partitions));
+            }
+            if clock().saturating_duration_since(started) >= STORE_GRACE.min(timeout) {
+                let known = topology.stores.iter().map(|store| store.name.clone()).collect();
+                return Err(LookupError::StoreNotFound { store: name.to_string(), known });
+            }
+            thread::sleep(STORE_GRACE_STEP);
+        }
+    }
+
+    /// What the broker in use knows now: stores, their members, and other services.
+    ///
+    /// # Errors
+    /// [`LookupError`] when no broker answers within `timeout`.
+    pub fn topology(&self, timeout: Duration) -> Result<Topology, LookupError> {
+        self.ask_topology(timeout).wait().map(|topology| (*topology).clone())
+    }
+
+    /// How all store processes are.
+    ///
+    /// # Errors
+    /// [`LookupError`] when no broker answers; a silent store is part of the answer.
+    pub fn status(&self, timeout: Duration) -> Result<Status, LookupError> {
+        status::ask(self, timeout)
+    }
+
+    /// The newest topology that the background thread has seen.
+    pub(crate) fn known_topology(&self) -> Option<Arc<Topology>> {
+        self.shared.known_topology.get()
+    }
+
+    pub(crate) fn ask_topology(&self, timeout: Duration) -> Pending<Arc<Topology>, LookupError> {
+        let (promise, pending) = pending(LookupError::Closed);
+        self.command(Command::Topology { deadline: clock() + timeout, promise });
+        pending
+    }
+
+    /// Queues an append whose limits have been checked.
+    pub(crate) fn append(
+        &self,
+        store: &Arc<StoreName>,
+        partition: PartitionNumber,
+        append: &Append,
+    ) -> PendingAppend {
+        let bytes = encoded_bytes(&append.writes);
+        let admission = match self.shared.gate.admit(bytes) {
+            Ok(admission) => admission,
+            Err(full) => {
+                let (appends, bytes) = (full.appends, full.bytes);
+                return Pending::ready(Err(AppendError::QueueFull { appends, bytes }));
+            }
+        };
+        let mut encoded = Vec::with_capacity(bytes);
+        if let Err(error) = encode_append(&append.writes, &mut encoded) {
+            return Pending::ready(Err(AppendError::InvalidArgument(error.to_string())));
+        }
+        let submitted = clock();
+        let reason = "the client's thread ended".to_owned();
+        let (promise, pending) = pending(AppendError::Unknown { waited: Duration::ZERO, reason });
+        let waiting = Waiting {
+            bytes,
+            durability: append.durability,
+            deadline: submitted + self.config().request_timeout,
+            append: (Ticket { promise, submitted, admission }, Bytes::from(encoded)),
+        };
+        let key = PartitionKey { store: Arc::clone(store), partition };
+        self.command(Command::Append { key, append: waiting });
+        pending
+    }
+
+    pub(crate) fn zmq_context(&self) -> &zmq::Context {
+        &self.shared.context.0
+    }
+
+    fn next_request(&self) -> RequestNumber {
+        RequestNumber(self.shared.next_request.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn command(&self, command: Command) {
+        // If the thread has ended the command is dropped, and its promise with it.
+        let _ = self.shared.commands.send(command);
+        self.shared.waker.wake();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "callers' own waiting reads the clock")]
+fn clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,196 @@
+//! The answer that is still under way: wait on it, or `.await` it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// The future result of a request that the client's thread carries on with by itself.
+///
+/// Dropping a `Pending` is harmless: the request goes on and its result is thrown away.
+/// It needs no runtime: any executor can poll it, and without one [`Pending::wait`] blocks.
+#[must_use = "an append that is not waited for has an unknown outcome"]
+#[derive(Debug)]
+pub struct Pending<T, E> {
+    cell: Arc<Cell<T, E>>,
+}
+
+/// The other end of a [`Pending`]. Dropping it unfulfilled gives `abandoned` to the waiter.
+#[derive(Debug)]
+pub(crate) struct Promise<T, E> {
+    cell: Arc<Cell<T, E>>,
+    abandoned: Option<E>,
+}
+
+#[derive(Debug)]
+struct Cell<T, E> {
+    state: Mutex<State<T, E>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+enum State<T, E> {
+    Waiting(Option<Waker>),
+    Done(Result<T, E>),
+}
+
+impl<T, E> Cell<T, E> {
+    fn lock(&self) -> MutexGuard<'_, State<T, E>> {
+        // No code that can panic runs under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request's two ends. `abandoned` is what the waiter gets if the promise is dropped.
+pub(crate) fn pending<T, E>(abandoned: E) -> (Promise<T, E>, Pending<T, E>) {
+    let cell = Arc::new(Cell { state: Mutex::new(State::Waiting(None)), changed: Condvar::new() });
+    let promise = Promise { cell: Arc::clone(&cell), abandoned: Some(abandoned) };
+    (promise, Pending { cell })
+}
+
+impl<T, E> Promise<T, E> {
+    /// Hands the result to whoever waits.
+    pub(crate) fn fulfil(mut self, result: Result<T, E>) {
+        self.abandoned = None;
+        self.finish(result);
+    }
+
+    fn finish(&self, result: Result<T, E>) {
+        let before = std::mem::replace(&mut *self.cell.lock(), State::Done(result));
+        self.cell.changed.notify_all();
+        if let State::Waiting(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+impl<T, E> Drop for Promise<T, E> {
+    fn drop(&mut self) {
+        if let Some(error) = self.abandoned.take() {
+            self.finish(Err(error));
+        }
+    }
+}
+
+impl<T: Clone, E: Clone> Pending<T, E> {
+    /// One that has its result already.
+    pub(crate) fn ready(result: Result<T, E>) -> Self {
+        let cell = Cell { state: Mutex::new(State::Done(result)), changed: Condvar::new() };
+        Self { cell: Arc::new(cell) }
+    }
+
+    /// Blocks until the result is there; that is at the latest when the request's time is over.
+    ///
+    /// # Errors
+    /// The request's own error.
+    pub fn wait(&self) -> Result<T, E> {
+        let mut state = self.cell.lock();
+        loop {
+            if let State::Done(result) = &*state {
+                return result.clone();
+            }
+            state = self.cell.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Blocks for at most `timeout`; `None` says that the result is not there yet, and it can be
+    /// waited for again.
+    #[expect(clippy::disallowed_methods, reason = "a caller's own waiting reads the clock")]
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<T, E>> {
+        let until = Instant::now() + timeout;
+        let mut state = self.cell.lock();
+        loop {
+            if let State::Done(result) = &*state {
+                return Some(result.clone());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.cell.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The result if it is there, without blocking.
+    #[must_use]
+    pub fn result(&self) -> Option<Result<T, E>> {
+        match &*self.cell.lock() {
+            State::Done(result) => Some(result.clone()),
+            State::Waiting(_) => None,
+        }
+    }
+}
+
+impl<T: Clone, E: Clone> Future for Pending<T, E> {
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self.cell.lock() {
+            State::Done(result) => Poll::Ready(result.clone()),
+            State::Waiting(waker) => {
+                *waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Flag(AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_result_reaches_a_blocked_thread() {
+        let (promise, pending) = pending::<u32, &str>("abandoned");
+        let waiter = std::thread::spawn(move || pending.wait());
+        promise.fulfil(Ok(7));
+        assert_eq!(waiter.join().unwrap(), Ok(7));
+    }
+
+    #[test]
+    fn waiting_in_vain_leaves_it_waitable() {
+        let (promise, pending) = pending::<u32, &str>("abandoned");
+        assert_eq!(pending.wait_timeout(Duration::from_millis(1)), None);
+        assert_eq!(pending.result(), None);
+        promise.fulfil(Err("no"));
+        assert_eq!(pending.wait_timeout(Duration::ZERO), Some(Err("no")));
+    }
+
+    #[test]
+    fn a_dropped_promise_ends_the_wait() {
+        let (promise, pending) = pending::<u32, &str>("abandoned");
+        drop(promise);
+        assert_eq!(pending.wait(), Err("abandoned"));
+    }
+
+    #[test]
+    fn dropping_the_waiter_is_harmless() {
+        let (promise, pending) = pending::<u32, &str>("abandoned");
+        drop(pending);
+        promise.fulfil(Ok(1));
+    }
+
+    #[test]
+    fn a_future_is_woken() {
+        let (promise, mut pending) = pending::<u32, &str>("abandoned");
+        let flag = Arc::new(Flag(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut context = Context::from_waker(&waker);
+        assert!(Pin::new(&mut pending).poll(&mut context).is_pending());
+        promise.fulfil(Ok(3));
+        assert!(flag.0.load(Ordering::SeqCst));
+        assert_eq!(Pin::new(&mut pending).poll(&mut context), Poll::Ready(Ok(3)));
+    }
+}

@@ -1,0 +1,208 @@
+//! Where a read stands, what it still needs, and whether what came is what was asked for.
+
+use store::event::{Event, Sequence};
+use store::names::{StoreName, StreamName};
+use store::record;
+use store::wire::replay::{Block, Read, ReadDirection, ReadSource, RequestNumber};
+
+use super::{Direction, ReadAllOptions, ReadOptions};
+
+/// Most bytes asked for in one block.
+const BLOCK_BYTES: u32 = 256 * 1024;
+
+/// Why a block was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BlockError {
+    /// Damaged, or not what was asked for.
+    Corrupt(String),
+    /// An event is not what was signed.
+    Signature(Sequence),
+}
+
+/// A read of one stream or one partition. It can be asked for again at any time, and then goes on
+/// behind the last event that it took.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor {
+    store: StoreName,
+    partition: u16,
+    source: ReadSource,
+    direction: Direction,
+    /// Next place wanted; 0 = the end at which the direction begins.
+    next: u64,
+    /// Whether no event was taken yet.
+    fresh: bool,
+    /// Last place wanted (inclusive); 0 = as far as there is.
+    to: u64,
+    /// Events that may still come; `None` = no limit.
+    left: Option<u64>,
+    at_least: Sequence,
+    head: Option<Sequence>,
+    check_signatures: bool,
+    done: bool,
+}
+
+impl Cursor {
+    pub(crate) fn stream(
+        store: StoreName,
+        partition: u16,
+        stream: StreamName,
+        options: &ReadOptions,
+    ) -> Self {
+        let from = options.from.map(|version| version.0);
+        Self {
+            store,
+            partition,
+            source: ReadSource::Stream(stream),
+            direction: options.direction,
+            next: from.unwrap_or(0),
+            fresh: true,
+            to: 0,
+            left: options.limit,
+            at_least: options.at_least.unwrap_or_default(),
+            head: None,
+            check_signatures: true,
+            done: options.limit == Some(0) || below_first(from, options.direction),
+        }
+    }
+
+    pub(crate) fn all(store: StoreName, partition: u16, options: &ReadAllOptions) -> Self {
+        let from = options.from.map(|sequence| sequence.0);
+        let nothing_at_all = match (options.from, options.to, options.direction) {
+            (Some(from), Some(to), Direction::Forward) => to < from,
+            (Some(from), Some(to), Direction::Backward) => from < to,
+            (_, Some(to), Direction::Forward) => to == Sequence::ZERO,
+            _ => false,
+        };
+        Self {
+            store,
+            partition,
+            source: ReadSource::All,
+            direction: options.direction,
+            next: from.unwrap_or(0),
+            fresh: true,
+            to: options.to.map_or(0, |sequence| sequence.0),
+            left: options.limit,
+            at_least: options.at_least.unwrap_or_default(),
+            head: None,
+            check_signatures: true,
+            done: nothing_at_all
+                || options.limit == Some(0)
+                || below_first(from, options.direction),
+        }
+    }
+
+    /// Leaves it at the records' checksums.
+    pub(crate) fn without_signatures(mut self, without: bool) -> Self {
+        self.check_signatures = !without;
+        self
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.done = true;
+    }
+
+    /// Newest committed sequence when the read began.
+    pub(crate) fn head(&self) -> Option<Sequence> {
+        self.head
+    }
+
+    /// The request for what is still wanted.
+    pub(crate) fn request(&self, credit_bytes: u64) -> Read {
+        Read {
+            request: RequestNumber(0),
+            store: self.store.clone(),
+            partition: self.partition,
+            source: self.source.clone(),
+            direction: match self.direction {
+                Direction::Forward => ReadDirection::Forward,
+                Direction::Backward => ReadDirection::Backward,
+            },
+            from: self.next,
+            to: self.to,
+            count_max: self.left.unwrap_or(0),
+            at_least: self.at_least,
+            credit_bytes,
+            block_bytes_max: BLOCK_BYTES,
+            strong: false,
+        }
+    }
+
+    /// Takes the events of a block, in order.
+    pub(crate) fn take(&mut self, block: &Block) -> Result<Vec<Event>, BlockError> {
+        if self.head.is_none() {
+            self.head = Some(block.head);
+            // A read of a partition ends where the head was when it began, also if it has to be
+            // asked for again.
+            if self.source == ReadSource::All && self.direction == Direction::Forward {
+                self.to = if self.to == 0 { block.head.0 } else { self.to };
+            }
+        }
+        let mut events = Vec::with_capacity(usize::try_from(block.count.min(4096)).unwrap_or(0));
+        for event in record::iterate(&block.records) {
+            let event = event.map_err(|error| BlockError::Corrupt(error.to_string()))?;
+            if self.done {
+                break;
+            }
+            self.check(&event)?;
+            self.advance(&event);
+            events.push(event);
+        }
+        self.done |= block.end;
+        Ok(events)
+    }
+
+    fn place(&self, event: &Event) -> u64 {
+        match self.source {
+            ReadSource::All => event.sequence.0,
+            ReadSource::Stream(_) => event.version.0,
+        }
+    }
+
+    fn check(&self, event: &Event) -> Result<(), BlockError> {
+        let place = self.place(event);
+        let wrong_place = match (self.direction, self.next) {
+            (_, 0) => place == 0,
+            // What was asked for first may lie before the first event that is kept.
+            (Direction::Forward, next) if self.fresh => place < next,
+            (Direction::Backward, next) if self.fresh => place > next,
+            (_, next) => place != next,
+        };
+        if wrong_place {
+            let reason = format!("asked for place {}, got {place}", self.next);
+            return Err(BlockError::Corrupt(reason));
+        }
+        if matches!(&self.source, ReadSource::Stream(stream) if *stream != event.stream) {
+            let reason = format!("got an event of stream {}", event.stream);
+            return Err(BlockError::Corrupt(reason));
+        }
+        if self.check_signatures && !event.signature_is_valid() {
+            return Err(BlockError::Signature(event.sequence));
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, event: &Event) {
+        let place = self.place(event);
+        self.fresh = false;
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        let (next, past) = match self.direction {
+            Direction::Forward => (place.saturating_add(1), self.to != 0 && place >= self.to),
+            Direction::Backward => (place.saturating_sub(1), place <= self.to.max(1)),
+        };
+        self.next = next;
+        self.done = past || self.left == Some(0);
+    }
+}
+
+/// Whether nothing can come because the read begins below the first place and goes down.
+fn below_first(from: Option<u64>, direction: Direction) -> bool {
+    direction == Direction::Backward && from == Some(0)
+}
+
+#[cfg(test)]
+#[path = "cursor_tests.rs"]
+mod tests;

@@ -1,0 +1,149 @@
+use bytes::Bytes;
+use store::event::{ContentType, Epoch, EventId, NewEvent, Signature, Version};
+use store::names::EventType;
+use store::record::Numbered;
+use uuid::Uuid;
+
+use super::*;
+
+/// A record of stream `a` at this place.
+fn record_bytes(sequence: u64, version: u64, signature: Option<Signature>) -> Vec<u8> {
+    let stream = StreamName::try_from("a").unwrap();
+    let event_type = EventType::new("Counted").unwrap();
+    let mut event = NewEvent::new(event_type, ContentType::Bytes, vec![1, 2, 3])
+        .with_id(EventId(Uuid::from_u128(u128::from(sequence))));
+    event.signature = Some(signature.unwrap_or_else(|| Signature::of(&stream, &event)));
+    let numbered = Numbered {
+        stream: &stream,
+        event: &event,
+        epoch: Epoch(1),
+        sequence: Sequence(sequence),
+        committed_up_to: Sequence(sequence),
+        time_micros: 1,
+        version: Version(version),
+        ends_append: true,
+    };
+    let mut bytes = Vec::new();
+    record::encode(&numbered, record::Chain::default(), &mut bytes);
+    bytes
+}
+
+fn block(places: &[(u64, u64)], end: bool) -> Block {
+    let records: Vec<u8> = places.iter().flat_map(|(s, v)| record_bytes(*s, *v, None)).collect();
+    Block {
+        request: RequestNumber(1),
+        lineage: Uuid::nil(),
+        incarnation: Uuid::nil(),
+        epoch: Epoch(1),
+        first: Sequence(places.first().map_or(0, |place| place.0)),
+        last: Sequence(places.last().map_or(0, |place| place.0)),
+        head: Sequence(100),
+        count: u32::try_from(places.len()).unwrap(),
+        end,
+        records: Bytes::from(records),
+    }
+}
+
+fn store() -> StoreName {
+    StoreName::new("orders").unwrap()
+}
+
+fn all(options: &ReadAllOptions) -> Cursor {
+    Cursor::all(store(), 0, options)
+}
+
+fn stream(options: &ReadOptions) -> Cursor {
+    Cursor::stream(store(), 0, StreamName::try_from("a").unwrap(), options)
+}
+
+fn sequences(events: Vec<Event>) -> Vec<u64> {
+    events.into_iter().map(|event| event.sequence.0).collect()
+}
+
+#[test]
+fn a_read_goes_on_behind_what_it_took() {
+    let mut cursor = all(&ReadAllOptions { limit: Some(5), ..ReadAllOptions::default() });
+    assert_eq!((cursor.request(9).from, cursor.request(9).count_max), (0, 5));
+    let events = cursor.take(&block(&[(7, 1), (8, 2)], false)).unwrap();
+    assert_eq!(sequences(events), [7, 8], "what was kept begins at 7");
+    let again = cursor.request(9);
+    assert_eq!((again.from, again.count_max, again.to), (9, 3, 100), "up to the first head");
+    assert_eq!(cursor.head(), Some(Sequence(100)));
+    assert!(!cursor.is_done());
+}
+
+#[test]
+fn ends() {
+    let to_eight = ReadAllOptions { to: Some(Sequence(8)), ..ReadAllOptions::default() };
+    let two = ReadAllOptions { limit: Some(2), ..ReadAllOptions::default() };
+    let down = ReadAllOptions { direction: Direction::Backward, ..ReadAllOptions::default() };
+    // Options, records that come, whether they end the block's read, taken, done afterwards.
+    let rows = [
+        (ReadAllOptions::default(), vec![(7, 1), (8, 2)], false, vec![7, 8], false),
+        (ReadAllOptions::default(), vec![(7, 1), (8, 2)], true, vec![7, 8], true),
+        (ReadAllOptions::default(), vec![], true, vec![], true),
+        (to_eight, vec![(7, 1), (8, 2), (9, 3)], false, vec![7, 8], true),
+        (two, vec![(7, 1), (8, 2), (9, 3)], false, vec![7, 8], true),
+        (down.clone(), vec![(3, 3), (2, 2)], false, vec![3, 2], false),
+        (down, vec![(2, 2), (1, 1)], false, vec![2, 1], true),
+    ];
+    for (options, places, end, taken, done) in rows {
+        let mut cursor = all(&options);
+        let events = cursor.take(&block(&places, end)).unwrap();
+        assert_eq!((sequences(events), cursor.is_done()), (taken, done), "{options:?}");
+    }
+}
+
+#[test]
+fn nothing_is_asked_for_that_can_not_be() {
+    let backward = Direction::Backward;
+    let none = ReadOptions { limit: Some(0), ..ReadOptions::default() };
+    assert!(stream(&none).is_done());
+    let below =
+        ReadOptions { from: Some(Version(0)), direction: backward, ..ReadOptions::default() };
+    assert!(stream(&below).is_done());
+    let (low, high) = (Some(Sequence(3)), Some(Sequence(5)));
+    let upside_down = ReadAllOptions { from: high, to: low, ..ReadAllOptions::default() };
+    assert!(all(&upside_down).is_done());
+    let down =
+        ReadAllOptions { from: high, to: low, direction: backward, ..ReadAllOptions::default() };
+    assert!(!all(&down).is_done());
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_taken() {
+    let from_seven = || all(&ReadAllOptions { from: Some(Sequence(7)), ..Default::default() });
+    assert!(from_seven().take(&block(&[(9, 1)], false)).is_ok(), "7 and 8 are no longer kept");
+    for places in [vec![(6, 1)], vec![(7, 1), (9, 2)], vec![(7, 1), (7, 1)]] {
+        let taken = from_seven().take(&block(&places, false));
+        assert!(matches!(taken, Err(BlockError::Corrupt(_))), "{places:?}");
+    }
+    let other =
+        Cursor::stream(store(), 0, StreamName::try_from("b").unwrap(), &ReadOptions::default())
+            .take(&block(&[(1, 1)], true));
+    assert!(matches!(other, Err(BlockError::Corrupt(_))));
+    let mut damaged = block(&[(1, 1)], true);
+    let mut bytes = damaged.records.to_vec();
+    bytes[125] ^= 1;
+    damaged.records = bytes.into();
+    let taken = stream(&ReadOptions::default()).take(&damaged);
+    assert!(matches!(taken, Err(BlockError::Corrupt(_))));
+}
+
+#[test]
+fn streams_are_followed_by_version() {
+    let mut cursor = stream(&ReadOptions::default());
+    cursor.take(&block(&[(3, 1), (90, 2)], false)).unwrap();
+    assert_eq!(cursor.request(1).from, 3);
+    assert!(cursor.take(&block(&[(91, 4)], false)).is_err());
+}
+
+#[test]
+fn a_wrong_signature_is_found_unless_it_is_not_asked_for() {
+    let mut block = block(&[], true);
+    block.records = record_bytes(1, 1, Some(Signature([7; 20]))).into();
+    let found = stream(&ReadOptions::default()).take(&block);
+    assert_eq!(found, Err(BlockError::Signature(Sequence(1))));
+    let mut careless = stream(&ReadOptions::default()).without_signatures(true);
+    assert_eq!(careless.take(&block).unwrap().len(), 1);
+}

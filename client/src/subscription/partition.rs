@@ -1,0 +1,260 @@
+//! One partition of a subscription: its splice, and the replay that is under way for it.
+
+use std::time::{Duration, Instant};
+
+use broker::dialect::{MemberTopology, Topology};
+use broker::net::Waker;
+use store::event::{Event, Sequence};
+use store::slot::PartitionNumber;
+use store::wire::feed::Topic;
+use store::wire::replay::{BLOCK_BYTES_MAX, Read, ReadDirection, ReadSource, RequestNumber};
+
+use super::decode::{Damage, replayed_block};
+use super::error::SubscriptionError;
+use super::options::{Batch, OnGap};
+use super::splice::{FeedMessage, Splice, SpliceInput, SpliceOutput, StopReason};
+use crate::client::{Client, Next, OpenRead, ReadEvent};
+use crate::position::Position;
+
+/// What one partition needs of the subscription that it belongs to.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// The feed is silent: subscribe to the topic again. How many times in a row, from 1.
+    pub(super) subscribe: Option<u32>,
+    /// A replay is needed, and nobody is known who could give it.
+    pub(super) topology: bool,
+    /// What to hand out.
+    pub(super) batches: Vec<Batch>,
+}
+
+/// See the module's comment.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) topic: Topic,
+    client: Client,
+    waker: Waker,
+    system_streams: bool,
+    splice: Splice<Vec<Event>>,
+    replay: Option<Replay>,
+    /// Whom history was last asked of in vain.
+    avoid: Option<String>,
+}
+
+#[derive(Debug)]
+struct Replay {
+    open: OpenRead,
+    endpoint: String,
+    /// Sequence before the next one that it will bring.
+    at: Sequence,
+    taken_bytes: u64,
+    granted_bytes: u64,
+    /// When it counts as silent.
+    silent_at: Instant,
+}
+
+impl Partition {
+    pub(super) fn new(now: Instant, given: Given) -> Self {
+        let Given { topic, client, waker, position, on_gap, system_streams } = given;
+        let splice = Splice::new(now, position, on_gap);
+        Self { topic, client, waker, system_streams, splice, replay: None, avoid: None }
+    }
+
+    pub(super) fn splice(&self) -> &Splice<Vec<Event>> {
+        &self.splice
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let replay = self.replay.as_ref().map(|replay| replay.silent_at);
+        self.splice.deadline().into_iter().chain(replay).min()
+    }
+
+    /// Takes a message of the feed.
+    pub(super) fn feed(
+        &mut self,
+        now: Instant,
+        message: FeedMessage<Vec<Event>>,
+        wanted: &mut Wanted,
+    ) -> Result<(), SubscriptionError> {
+        self.give(now, SpliceInput::Feed(message), wanted)
+    }
+
+    /// Takes at most one block of the replay under way, and lets time pass.
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        feed_drained: bool,
+        wanted: &mut Wanted,
+    ) -> Result<(), SubscriptionError> {
+        if let Some(replay) = &self.replay {
+            match replay.open.look() {
+                Next::Event(ReadEvent::Block(block)) => self.block(now, &block, wanted)?,
+                Next::Event(ReadEvent::Refused(refusal)) => {
+                    self.drop_replay(false);
+                    self.give(now, SpliceInput::ReplayFailed(Some(refusal)), wanted)?;
+                }
+                Next::Lost => {
+                    self.drop_replay(false);
+                    self.give(now, SpliceInput::ReplayFailed(None), wanted)?;
+                }
+                Next::Nothing if replay.silent_at <= now => {
+                    self.drop_replay(true);
+                    self.give(now, SpliceInput::ReplayFailed(None), wanted)?;
+                }
+                Next::Nothing => {}
+            }
+        }
+        self.give(now, SpliceInput::Tick { feed_drained }, wanted)
+    }
+
+    fn block(
+        &mut self,
+        now: Instant,
+        block: &store::wire::replay::Block,
+        wanted: &mut Wanted,
+    ) -> Result<(), SubscriptionError> {
+        let Some(replay) = &mut self.replay else { return Ok(()) };
+        let config = self.client.config();
+        let partition = self.topic.partition;
+        let decoded = replayed_block(block, replay.at, config.check_signatures)
+            .map_err(|damage| damaged(partition, damage))?;
+        self.avoid = None;
+        replay.at = decoded.span.last;
+        replay.silent_at = now + config.attempt_timeout;
+        let bytes = u64::try_from(block.records.len()).unwrap_or(u64::MAX);
+        replay.taken_bytes = replay.taken_bytes.saturating_add(bytes);
+        let window = window(config.read_window_bytes);
+        let granted = replay.taken_bytes.saturating_add(window);
+        if !block.end && granted.saturating_sub(replay.granted_bytes) >= window / 2 {
+            replay.granted_bytes = granted;
+            replay.open.grant(granted);
+        }
+        if block.end {
+            self.replay = None;
+        }
+        self.give(now, SpliceInput::Block(decoded), wanted)
+    }
+
+    fn give(
+        &mut self,
+        now: Instant,
+        input: SpliceInput<Vec<Event>>,
+        wanted: &mut Wanted,
+    ) -> Result<(), SubscriptionError> {
+        let mut outputs = Vec::new();
+        self.splice.handle(now, input, &mut outputs);
+        for output in outputs {
+            match output {
+                SpliceOutput::Deliver { after, records, position } => {
+                    wanted.batches.push(self.batch(after, records, position));
+                }
+                SpliceOutput::Replay { from } => self.start_replay(now, from, wanted),
+                SpliceOutput::StopReplay => self.drop_replay(false),
+                SpliceOutput::Subscribe { attempt } => wanted.subscribe = Some(attempt),
+                SpliceOutput::Stop(reason) => return Err(self.stopped(reason)),
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&self, after: Sequence, mut events: Vec<Event>, position: Position) -> Batch {
+        let system_streams = self.system_streams;
+        events.retain(|event| {
+            event.sequence > after && (system_streams || !event.stream.is_system())
+        });
+        Batch { partition: PartitionNumber(self.topic.partition), events, position }
+    }
+
+    /// Asks whoever serves the partition now for history. If nobody is known the splice is told
+    /// that it failed, and asks again after a pause.
+    fn start_replay(&mut self, now: Instant, from: Sequence, wanted: &mut Wanted) {
+        self.replay = None;
+        let known = self.client.known_topology();
+        let Some(endpoint) = known.and_then(|topology| self.choose(&topology)) else {
+            wanted.topology = true;
+            // It only notes when to ask again, so nothing comes of it at once.
+            self.splice.handle(now, SpliceInput::ReplayFailed(None), &mut Vec::new());
+            return;
+        };
+        let config = self.client.config();
+        let granted_bytes = window(config.read_window_bytes);
+        let read = Read {
+            request: RequestNumber(0),
+            store: self.topic.store.clone(),
+            partition: self.topic.partition,
+            source: ReadSource::All,
+            direction: ReadDirection::Forward,
+            from: from.0,
+            to: 0,
+            count_max: 0,
+            at_least: Sequence::ZERO,
+            credit_bytes: granted_bytes,
+            block_bytes_max: BLOCK_BYTES_MAX / 4,
+            strong: false,
+        };
+        let open = OpenRead::start(&self.client, &endpoint, read, Some(self.waker.clone()));
+        self.replay = Some(Replay {
+            open,
+            endpoint,
+            at: Sequence(from.0.saturating_sub(1)),
+            taken_bytes: 0,
+            granted_bytes,
+            silent_at: now + config.attempt_timeout,
+        });
+    }
+
+    /// The member to ask: the leader, unless it was asked in vain and there is another.
+    fn choose(&self, topology: &Topology) -> Option<String> {
+        let store = topology.store(self.topic.store.as_str())?;
+        let mut members: Vec<&MemberTopology> =
+            store.members.iter().filter(|m| m.partition == self.topic.partition).collect();
+        members.sort_by_key(|m| (self.avoid.as_ref() == Some(&m.replay), !m.leader));
+        members.first().map(|member| member.replay.clone())
+    }
+
+    fn drop_replay(&mut self, silent: bool) {
+        if let Some(replay) = self.replay.take()
+            && silent
+        {
+            self.avoid = Some(replay.endpoint);
+            replay.open.give_up();
+        }
+    }
+
+    fn stopped(&mut self, reason: StopReason) -> SubscriptionError {
+        self.replay = None;
+        let partition = PartitionNumber(self.topic.partition);
+        match reason {
+            StopReason::AheadOfLog { position, head, other_lineage } => {
+                SubscriptionError::AheadOfLog { partition, position, head, other_lineage }
+            }
+            StopReason::Gap { from, to } => SubscriptionError::Gap { partition, from, to },
+            StopReason::Refused(refusal) => SubscriptionError::Refused { partition, refusal },
+        }
+    }
+}
+
+/// What a partition is made from.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) topic: Topic,
+    pub(super) client: Client,
+    pub(super) waker: Waker,
+    pub(super) position: Position,
+    pub(super) on_gap: OnGap,
+    pub(super) system_streams: bool,
+}
+
+pub(super) fn damaged(partition: u16, damage: Damage) -> SubscriptionError {
+    let partition = PartitionNumber(partition);
+    match damage {
+        Damage::Corrupt(reason) => SubscriptionError::Corrupt { partition, reason },
+        Damage::Signature(sequence) => SubscriptionError::BadSignature { partition, sequence },
+    }
+}
+
+fn window(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// How long a subscription sleeps at most when no deadline is near.
+pub(super) const SLEEP_MAX: Duration = Duration::from_millis(500);

@@ -1,0 +1,51 @@
+//! Every example in the help is run as it stands there.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Tool, Topology, starlog};
+
+/// Every command that has no commands of its own, in the order of the help.
+fn commands(above: &[String]) -> Vec<Vec<String>> {
+    let help = help(above);
+    let Some((_, rest)) = help.split_once("\nCommands:\n") else {
+        return vec![above.to_vec()];
+    };
+    let (list, _) = rest.split_once("\n\n").unwrap();
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.flat_map(|name| commands(&[above, &[name.to_owned()]].concat())).collect()
+}
+
+fn help(command: &[String]) -> String {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    starlog(&[&words[..], &["--help"]].concat()).run().ok()
+}
+
+fn examples(command: &[String]) -> Vec<String> {
+    let help = help(command);
+    let (_, examples) = help.split_once("Examples:\n").expect("no examples");
+    examples.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn every_example_of_the_help_works() {
+    let topology = Topology::start(&["orders:1", "bench:1"]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("paid.json"), r#"{"paid":true}"#).unwrap();
+    let event = "{\"type\":\"OrderPlaced\",\"data\":{\"total\":7}}\n";
+    std::fs::write(folder.path().join("events.ndjson"), event.repeat(3)).unwrap();
+    let tool = Path::new(env!("CARGO_BIN_EXE_starlog")).parent().unwrap();
+    let path = format!("{}:{}", tool.display(), std::env::var("PATH").unwrap());
+
+    let commands = commands(&[]);
+    assert!(commands.len() >= 8, "{commands:?}");
+    for example in commands.iter().flat_map(|command| examples(command)) {
+        // The port of the test's broker is any free one.
+        let line = example.replace("tcp://127.0.0.1:7400", &topology.endpoint());
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &line]).current_dir(folder.path()).env("PATH", &path);
+        let ended = Tool::of(shell).environment("STARLOG_BROKER", &topology.endpoint()).run();
+        assert_eq!(ended.code, Some(0), "{example}: {}", ended.errors);
+        assert!(!ended.output.is_empty(), "{example} printed nothing");
+    }
+}

@@ -1,0 +1,18 @@
+//! The client, and the tool on top of it, against a broker and a store over TCP on loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step fails its test")]
+
+/// Appends: conflicts, order, resends, limits, absent parts.
+mod append;
+/// The command-line tool `starlog`.
+mod cli;
+/// Reads of streams and partitions.
+mod read;
+/// Relays that lose messages on purpose.
+mod relay;
+/// Subscriptions: splice, gaps, restarts, slow consumers.
+mod subscribe;
+/// Projections and their views.
+mod views;
+/// A broker, a store and a client to test with.
+mod world;
