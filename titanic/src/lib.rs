@@ -14,8 +14,9 @@
 //! `titanic.request` with 404, as RFC 8 asks.
 
 /// What the binary says until the queue is there.
-pub const NOT_YET: &str = "starlog-titanic does not keep commands yet and therefore does not start: \
-nothing was registered at any broker. Send commands to their service through the broker directly.";
+pub const NOT_YET: &str = "starlog-titanic does not keep commands yet and therefore does not \
+start: nothing was registered at any broker. Send commands to their service through the broker \
+directly.";
 
 /// Exit code of the binary while it refuses to start (`EX_UNAVAILABLE` of sysexits.h).
 pub const EXIT_UNAVAILABLE: u8 = 69;
