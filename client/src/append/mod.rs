@@ -17,50 +17,14 @@ use std::fmt::Display;
 pub(crate) use check::checked;
 pub use error::AppendError;
 pub(crate) use refusal::from_refusal;
-use store::event::{Epoch, ExpectedVersion, NewEvent, Sequence, Version};
+use store::event::{Epoch, Sequence, Version};
 use store::names::{StoreName, StreamName};
 use store::slot::PartitionNumber;
 use uuid::Uuid;
 
-pub use store::wire::append::{Durability, StreamWrite};
+pub use store::{Append, Durability, StreamWrite};
 
 use crate::pending::Pending;
-
-/// One atomic append, of events for one or several streams of one partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Append {
-    /// What goes to which stream under which condition. A write without events is a check.
-    pub writes: Vec<StreamWrite>,
-    /// Durability to wait for; `None` for the store's own level. It can only ask for more.
-    pub durability: Option<Durability>,
-}
-
-impl Append {
-    /// An append of events to one stream.
-    #[must_use]
-    pub fn to(stream: StreamName, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
-        Self { writes: vec![StreamWrite { stream, expected, events }], durability: None }
-    }
-
-    /// The same append with events for one more stream; both or none will be in the log.
-    #[must_use]
-    pub fn and(
-        mut self,
-        stream: StreamName,
-        expected: ExpectedVersion,
-        events: Vec<NewEvent>,
-    ) -> Self {
-        self.writes.push(StreamWrite { stream, expected, events });
-        self
-    }
-
-    /// The same append, answered only once it is this durable.
-    #[must_use]
-    pub fn with_durability(mut self, durability: Durability) -> Self {
-        self.durability = Some(durability);
-        self
-    }
-}
 
 /// Proof of an append: it is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]

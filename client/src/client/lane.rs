@@ -218,8 +218,8 @@ impl Lane {
             Conclusion::NeverLeft if self.link_up => Err(AppendError::Refused(Refusal::new(
                 ErrorCode::NO_WORKER,
                 format!(
-                    "not sent, because {} did not answer the appends before it within {waited:.1?}: \
-                     check with `starlog status` that its store runs",
+                    "not sent, because {} did not answer the appends before it within \
+                     {waited:.1?}: check with `starlog status` that its store runs",
                     self.service
                 ),
             ))),

@@ -40,7 +40,7 @@ impl std::fmt::Display for Durability {
 }
 
 /// Events for streams of one partition: all of them are appended, or none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Append {
     /// What goes to which stream; each stream at most once.
     pub writes: Vec<StreamWrite>,
@@ -53,6 +53,26 @@ impl Append {
     #[must_use]
     pub fn to(stream: StreamName, expected: ExpectedVersion, events: Vec<NewEvent>) -> Self {
         Self { writes: vec![StreamWrite { stream, expected, events }], durability: None }
+    }
+
+    /// The same append with events for one more stream; both or none will be in the log. Without
+    /// events it only checks that stream's version.
+    #[must_use]
+    pub fn and(
+        mut self,
+        stream: StreamName,
+        expected: ExpectedVersion,
+        events: Vec<NewEvent>,
+    ) -> Self {
+        self.writes.push(StreamWrite { stream, expected, events });
+        self
+    }
+
+    /// The same append, answered only once it is this durable.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
     }
 
     /// Number of events.

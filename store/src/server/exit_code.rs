@@ -14,6 +14,7 @@
 //! | 9 | a store exists with other partitions, or is detached | does not help |
 //! | 10 | a thread failed | helps; report it |
 //! | 11 | the operating system refused something | may help |
+//! | 12 | `verify` found a torn tail and no damage | – |
 
 use super::admin::AdminError;
 use super::lifecycle::Fatal;
@@ -42,6 +43,9 @@ pub const EXIT_OTHER_STORE: u8 = 9;
 pub const EXIT_THREAD: u8 = 10;
 /// The operating system refused something.
 pub const EXIT_SYSTEM: u8 = 11;
+
+/// `verify` found a torn tail and no damage.
+pub const EXIT_TORN_TAIL: u8 = 12;
 
 /// The code of a process that ended with this error.
 #[must_use]
@@ -78,7 +82,9 @@ fn of_start(error: &StartError) -> u8 {
     }
 }
 
-fn of_open(error: &OpenError) -> u8 {
+/// The code of a command that could not open a directory or a file of it.
+#[must_use]
+pub fn of_open(error: &OpenError) -> u8 {
     match error {
         OpenError::Locked { .. } => EXIT_LOCKED,
         OpenError::Missing { .. }

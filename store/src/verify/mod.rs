@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod file;
+mod folders;
+mod report;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use crate::log::recovery::INDEX_DIR;
 use crate::log::segment::{segment_in_name, segment_path};
 use crate::names::StoreName;
 use crate::slot::PartitionNumber;
+pub use folders::partition_folders;
 use segment::{Position, Verifier};
 
 /// What a check of a partition's folder found.

@@ -299,3 +299,46 @@ fn damaged_and_missing_data_say_so() {
     let sequences = ReplayClient::connect(&process.ready()).sequences(read_all());
     assert_eq!(sequences, [1, 2, 3]);
 }
+
+/// Runs `starlog-store verify`: exit code and what it printed.
+fn verify(dir: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_starlog-store"));
+    let output = command.arg("verify").arg(dir).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn verify_tells_clean_torn_and_damaged_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = store::StoreName::new("orders").unwrap();
+    let options = store::NodeOptions { segment_bytes: 64 * 1024, ..Default::default() };
+    let node = store::Node::open(dir.path(), &options).unwrap();
+    let orders = node.ensure_store(&name, 1, 0..=0).unwrap();
+    let stream = store::StreamName::try_from("s-1").unwrap();
+    for _ in 0..3 {
+        orders.append(&stream, ExpectedVersion::Any, vec![event("x")]).unwrap();
+    }
+    drop((orders, node));
+    let (code, said) = verify(dir.path());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said, "orders/0: clean, 3 records in 1 segments, sequences 1 to 3\n");
+
+    let segment = dir.path().join("orders/0/00000000000000000001.segment");
+    let sound = std::fs::read(&segment).unwrap();
+    let end = sound.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut torn = sound.clone();
+    torn[end] ^= 1;
+    std::fs::write(&segment, &torn).unwrap();
+    let (code, said) = verify(&dir.path().join("orders"));
+    assert_eq!(code, Some(12), "{said}");
+    assert!(said.contains("torn tail: ") && said.contains("after sequence 2"), "{said}");
+
+    let mut damaged = sound;
+    damaged[4096 + 120] ^= 1;
+    std::fs::write(&segment, &damaged).unwrap();
+    let (code, said) = verify(&dir.path().join("orders/0"));
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("damaged: from sequence 1, at offset 4096"), "{said}");
+
+    assert_eq!(verify(&dir.path().join("nowhere")).0, Some(11));
+}
