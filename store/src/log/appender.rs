@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::disk::Disk;
 use super::durable::sync_parent;
+use super::promise::Promise;
 use super::segment::{
     Extent, OpenSegment, SegmentFooter, SegmentHeader, encode_seal, segment_path, to_u32,
 };
@@ -85,6 +86,12 @@ impl Appender {
     /// The segment that takes the next records.
     pub(crate) fn open_segment(&self) -> &Arc<OpenSegment> {
         &self.open
+    }
+
+    /// Leaves evidence that everything up to `sequence` (inclusive) is committed and durable.
+    pub(crate) fn promise(&self, sequence: Sequence) -> io::Result<()> {
+        let promise = Promise { partition_id: self.place.partition_id, sequence };
+        promise.write(&*self.place.disk, &self.place.dir)
     }
 
     /// Whether records fit the open segment.

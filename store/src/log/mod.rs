@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/node                                   what this node is and which partitions it hosts
 //! DIR/STORE/PARTITION/control                the partition's own id, its store and number
+//! DIR/STORE/PARTITION/promise                how far the log was committed at the last close
 //! DIR/STORE/PARTITION/00000000000000000001.segment    sealed: footer at its end, never changed
 //! DIR/STORE/PARTITION/00000000000000262144.segment    open: zeros after its last record
 //! DIR/STORE/PARTITION/spare.tmp              the next segment, being filled with zeros
@@ -24,6 +25,7 @@ mod error;
 pub(crate) mod fetch;
 pub(crate) mod fetch_places;
 pub(crate) mod fields;
+pub(crate) mod promise;
 pub(crate) mod recovery;
 pub(crate) mod scan;
 pub(crate) mod segment;

@@ -8,7 +8,7 @@
 //! | zeros, nothing behind | the end of the log |
 //! | no whole record, or an append without its end; nothing whole behind | torn tail: cut |
 //! | the same, whole records behind, none of all says that it was committed | torn tail: cut |
-//! | the same, but some record says that it was committed | damage: refuse |
+//! | the same, but a record or the last close says that it was committed | damage: refuse |
 //! | a whole record that continues another history | damage: refuse |
 //!
 //! Cutting keeps the bytes aside in `torn/` before it overwrites them with zeros, and a crash at
@@ -23,7 +23,8 @@ use super::control::Control;
 use super::disk::{DiskFile, OpenMode};
 use super::durable::{create_folder, put_file, remove_if_there, write_zeros};
 use super::error::OpenError;
-use super::scan::{Rest, Scanned, Stop, Walk, look_behind, walk};
+use super::promise::Promise;
+use super::scan::{Scanned, Stop, Walk, look_behind, walk};
 use super::segment::{
     OpenSegment, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_FOOTER_BYTES, SEGMENT_HEADER_BYTES,
     SegmentFooter, SegmentHeader, seal_bytes, segment_in_name, segment_path, to_usize,
@@ -340,7 +341,9 @@ impl Tail<'_> {
             return Err(OpenError::EpochBehind { dir: self.place.dir.clone(), log, node });
         }
         let rest = look_behind(&*file, walked.stopped_at, limit).map_err(io())?;
-        check_tail(&path, &walked, &rest)?;
+        let Place { disk, dir, partition_id } = self.place;
+        let promised = Promise::read(&**disk, dir, *partition_id)?;
+        check_tail(&path, &walked, rest.promised.max(promised))?;
         let cut = walked.extent.end;
         let torn_end = rest.end.max(walked.stopped_at);
         let torn_bytes = u64::from(torn_end - cut);
@@ -364,12 +367,11 @@ impl Tail<'_> {
 }
 
 /// Tells a torn tail, which was never acknowledged, from damage to something that was.
-fn check_tail(path: &Path, walked: &Walk, rest: &Rest) -> Result<(), OpenError> {
+fn check_tail(path: &Path, walked: &Walk, promised: Sequence) -> Result<(), OpenError> {
     if let Stop::Discontinuity(_) = walked.stop {
         return Err(damaged_at(path, walked));
     }
-    let promised = walked.promised.max(rest.promised);
-    if promised > walked.end.last {
+    if walked.promised.max(promised) > walked.end.last {
         return Err(damaged_at(path, walked));
     }
     Ok(())

@@ -257,6 +257,18 @@ impl Shared {
         self.commits.sync_soon(self.queue.is_empty());
     }
 
+    /// Leaves evidence of what is committed for the next recovery. Without it that recovery knows
+    /// less and is still right, so a failure is only reported.
+    fn promise(&self, core: &Core) {
+        if self.poison.is_set() {
+            return;
+        }
+        let sequence = self.read.watermarks.promised();
+        if let Err(error) = core.appender.promise(sequence) {
+            log::warn!("partition {}: no promise was left at closing: {error}", self.number);
+        }
+    }
+
     /// The writer thread.
     fn run_writer(&self) {
         let mut submissions = Vec::new();
@@ -286,7 +298,9 @@ impl Running {
         shared.commits.close(core.as_ref().map(Core::sync_target));
         syncer.into_iter().for_each(join);
         shared.commits.give_up();
-        drop(core);
+        if let Some(core) = core {
+            shared.promise(&core);
+        }
         shared.shelf.clear();
         shared.read.segments.close();
     }

@@ -19,6 +19,7 @@ use crate::index::{IndexCheck, IndexPlace};
 use crate::log::OpenError;
 use crate::log::control::Control;
 use crate::log::disk::Disk;
+use crate::log::promise::Promise;
 use crate::log::recovery::INDEX_DIR;
 use crate::log::segment::{segment_in_name, segment_path};
 use crate::names::StoreName;
@@ -123,7 +124,9 @@ pub fn verify_partition(disk: &Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport
         dir: dir.join(INDEX_DIR),
         partition_id: control.partition_id,
     };
-    let mut verifier = Verifier::new(&**disk, dir, &control, IndexCheck::new(&index));
+    let promised = Promise::read(&**disk, dir, control.partition_id)?;
+    let check = IndexCheck::new(&index);
+    let mut verifier = Verifier::new((&**disk, dir), &control, check, promised);
     if firsts.first() != Some(&control.first) {
         verifier.damage(segment::missing(segment_path(dir, control.first), control.first));
     }

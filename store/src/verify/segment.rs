@@ -34,6 +34,8 @@ pub(super) enum Position {
 
 /// Goes through a log with everything it must remember.
 pub(super) struct Verifier<'a> {
+    /// Up to here (inclusive) the log was committed when it was last closed.
+    promised: Sequence,
     disk: &'a dyn Disk,
     dir: &'a Path,
     partition_id: Uuid,
@@ -67,13 +69,15 @@ pub(super) fn missing(file: PathBuf, sequence: Sequence) -> Damage {
 }
 
 impl<'a> Verifier<'a> {
+    /// `promised` is what the last close left as evidence.
     pub(super) fn new(
-        disk: &'a dyn Disk,
-        dir: &'a Path,
+        (disk, dir): (&'a dyn Disk, &'a Path),
         control: &Control,
         index: IndexCheck,
+        promised: Sequence,
     ) -> Self {
         Self {
+            promised,
             disk,
             dir,
             partition_id: control.partition_id,
@@ -176,7 +180,7 @@ impl<'a> Verifier<'a> {
         let rest = look_behind(&*segment.file, stopped_at, limit);
         let rest =
             rest.map_err(|error| segment.unreadable(stopped_at, walk.at.last.next(), &error))?;
-        if walk.promised.max(rest.promised) > walk.whole.last {
+        if walk.promised.max(rest.promised).max(self.promised) > walk.whole.last {
             let why = walk.stop.map_or_else(String::new, |error| format!(": {error}"));
             let reason = format!("a committed record is unreadable{why}");
             return Err(segment.damage(stopped_at, walk.at.last.next(), reason));

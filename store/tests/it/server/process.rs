@@ -330,7 +330,10 @@ fn verify_tells_clean_torn_and_damaged_apart() {
     torn[end] ^= 1;
     std::fs::write(&segment, &torn).unwrap();
     let (code, said) = verify(&dir.path().join("orders"));
-    assert_eq!(code, Some(12), "{said}");
+    assert_eq!(code, Some(6), "the last append was committed when the store was closed: {said}");
+    std::fs::remove_file(dir.path().join("orders/0/promise")).unwrap();
+    let (code, said) = verify(&dir.path().join("orders"));
+    assert_eq!(code, Some(12), "after a kill nothing vouches for it: {said}");
     assert!(said.contains("torn tail: ") && said.contains("after sequence 2"), "{said}");
 
     let mut damaged = sound;
