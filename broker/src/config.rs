@@ -8,6 +8,12 @@ use crate::net::Endpoint;
 /// Where clients and workers find a broker unless told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:7400";
 
+/// How long a leader keeps its place after its last word, unless told otherwise.
+pub const WITNESS_LEASE: Duration = Duration::from_millis(600);
+
+/// Pairs of one witness, unless told otherwise.
+const WITNESS_REGISTERS_MAX: usize = 256;
+
 /// Everything that a broker can be told. [`Config::validate`] says what does not go together.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,10 +25,30 @@ pub struct Config {
     pub data: PathBuf,
     /// Bind other addresses than loopback.
     pub open_network: bool,
+    /// Be the witness of pairs, too.
+    pub witness: Option<WitnessConfig>,
     /// Timing and limits of the routing.
     pub routing: Routing,
     /// How long a stopping broker waits for workers to finish what they hold.
     pub drain: Duration,
+}
+
+/// What a broker that is a witness has to know. Its records lie in the broker's data directory.
+#[derive(Clone, Debug)]
+pub struct WitnessConfig {
+    /// Endpoint to bind; the members of pairs name it with `--witness`.
+    pub listen: Endpoint,
+    /// A leader that was heard within this time is not replaced against its will.
+    pub lease: Duration,
+    /// Pairs that are known at a time, recorded or not.
+    pub registers_max: usize,
+}
+
+impl WitnessConfig {
+    /// A witness with the usual values.
+    pub fn new(listen: Endpoint) -> WitnessConfig {
+        WitnessConfig { listen, lease: WITNESS_LEASE, registers_max: WITNESS_REGISTERS_MAX }
+    }
 }
 
 /// Timing and limits of the routing.
@@ -90,6 +116,7 @@ impl Default for Config {
             advertise_listen: Vec::new(),
             data: PathBuf::from("starlog-broker-data"),
             open_network: false,
+            witness: None,
             routing: Routing::default(),
             drain: Duration::from_secs(2),
         }
@@ -148,6 +175,13 @@ pub enum ConfigError {
          meant, or listen on 127.0.0.1"
     )]
     OpenNetwork(Endpoint),
+    /// Other machines could reach the witness.
+    #[error(
+        "{0} can be reached from other machines, and without keys anyone who reaches it can take \
+         the lead of a pair away from its members: add --open-network if that is meant, or let the \
+         witness listen on 127.0.0.1"
+    )]
+    OpenWitness(Endpoint),
     /// Nobody can connect to a wildcard.
     #[error(
         "{0} has a wildcard host, which others cannot connect to: name the address to announce \
@@ -209,7 +243,25 @@ impl Config {
                 return Err(ConfigError::Wildcard(endpoint.clone()));
             }
         }
+        if let Some(witness) = &self.witness {
+            if !witness.listen.is_loopback() && !self.open_network {
+                return Err(ConfigError::OpenWitness(witness.listen.clone()));
+            }
+            witness.validate()?;
+        }
         self.routing.validate()
+    }
+}
+
+impl WitnessConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.lease < HEARTBEAT_MIN {
+            return Err(ConfigError::TooShort("--witness-lease", HEARTBEAT_MIN));
+        }
+        if self.registers_max == 0 {
+            return Err(ConfigError::ZeroLimit);
+        }
+        Ok(())
     }
 }
 
@@ -319,6 +371,17 @@ mod tests {
             Err(ConfigError::TooShort(..))
         ));
         assert_eq!(with(&|config| config.routing.limits.services = 0), Err(ConfigError::ZeroLimit));
+        let witness = |listen: &Endpoint, lease| {
+            with(&|config| {
+                config.witness = Some(WitnessConfig { lease, ..WitnessConfig::new(listen.clone()) })
+            })
+        };
+        assert_eq!(witness(&endpoint("tcp://127.0.0.1:*"), WITNESS_LEASE), Ok(()));
+        assert_eq!(witness(&open, WITNESS_LEASE), Err(ConfigError::OpenWitness(open.clone())));
+        assert!(matches!(
+            witness(&endpoint("tcp://127.0.0.1:*"), Duration::ZERO),
+            Err(ConfigError::TooShort("--witness-lease", _))
+        ));
         assert!(ConfigError::OpenNetwork(open.clone()).to_string().contains("--open-network"));
     }
 }

@@ -1,20 +1,21 @@
 //! Starlog's broker: Majordomo for any client and worker, and a dialect of our own for stores.
 //!
 //! What it is: message types of MDP/0.1, MDP/0.2 and the dialect, an MDP [`Client`](mdp::Client)
-//! and [`Worker`](mdp::Worker), the machines that hold a conversation in the dialect, and the
-//! broker itself, as a library and as the program `starlog-broker`.
+//! and [`Worker`](mdp::Worker), the machines that hold a conversation in the dialect, the
+//! [`witness`] that says who leads a pair of stores, and the broker itself, as a library and as the
+//! program `starlog-broker`.
 //!
 //! What it is not: it knows nothing of events, keeps no data of its users, and imports nothing else
 //! of Starlog. A broker that is lost costs time, never an acknowledged event.
 //!
 //! ```text
-//!   MDP client   MDP worker   dialect client   store worker
-//!        └───────────┴──────┬───────┴───────────────┘
-//!                      one ROUTER                    server: sockets, clock, outboxes
-//!                           │ frames
-//!                     RoutingTable                   routing: every decision, pure
-//!                     │           │
-//!             mdp::message   dialect::Header         codecs: strict, from the RFCs
+//!   MDP client   MDP worker   dialect client   store worker    members of pairs
+//!        └───────────┴──────┬───────┴───────────────┘                  │
+//!                      one ROUTER                                 one ROUTER     server: sockets,
+//!                           │ frames                                   │         clock, outboxes
+//!                     RoutingTable                                 Witness       pure decisions
+//!                     │           │                                    │
+//!             mdp::message   dialect::Header                     witness::codec  codecs
 //! ```
 //!
 //! A service and somebody who asks it:
@@ -53,6 +54,7 @@ pub mod net;
 pub mod routing;
 pub mod server;
 pub mod slot;
+pub mod witness;
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,14 @@
 //! `starlog-broker`: flags → [`Config`] → [`broker::server::run`] → exit code.
 //!
 //! Exit codes: 0 clean stop, 2 usage, 3 an endpoint cannot be bound, 4 the data directory cannot be
-//! written, 5 another broker uses it, 6 the system refuses a socket or a thread, 7 the socket
-//! failed while running, 8 a panic.
+//! written, 5 another broker uses it, 6 the system refuses a socket or a thread, 7 a socket failed
+//! while running, 8 a panic, 9 a record of the witness could not be made durable.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use broker::config::{Config, DEFAULT_ENDPOINT, parse_duration};
+use broker::config::{Config, DEFAULT_ENDPOINT, WitnessConfig, parse_duration};
 use broker::net::Endpoint;
 use clap::{Parser, ValueEnum};
 
@@ -25,6 +25,13 @@ struct Arguments {
     /// Directory for what the broker keeps
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    /// Be the witness of pairs, too, and bind this endpoint for their members; it should not run on
+    /// the machine of a member
+    #[arg(long, value_name = "ENDPOINT")]
+    witness_listen: Option<Endpoint>,
+    /// How long a leader that the witness has heard keeps its place
+    #[arg(long, default_value = "600ms", value_parser = parse_duration)]
+    witness_lease: Duration,
     /// How often the broker says something to every worker, also to busy ones
     #[arg(long, default_value = "500ms", value_parser = parse_duration)]
     heartbeat: Duration,
@@ -57,12 +64,18 @@ enum Switch {
 
 const EXIT_CODES: &str = "Exit codes: 0 clean stop, 2 usage, 3 an endpoint cannot be bound, \
 4 the data directory cannot be written, 5 another broker uses it, 6 the system refuses a socket or \
-a thread, 7 the socket failed while running, 8 a panic.\n\nThe log goes to standard error; \
+a thread, 7 a socket failed while running, 8 a panic, 9 a record of the witness could not be made \
+durable.\n\nThe log goes to standard error; \
 RUST_LOG=debug shows more of it.";
 
 impl From<Arguments> for Config {
     fn from(arguments: Arguments) -> Config {
+        let lease = arguments.witness_lease;
+        let witness = arguments
+            .witness_listen
+            .map(|listen| WitnessConfig { lease, ..WitnessConfig::new(listen) });
         let mut config = Config {
+            witness,
             listen: arguments.listen,
             advertise_listen: arguments.advertise_listen,
             data: arguments.data,

@@ -15,6 +15,50 @@ pub struct Topology {
     pub stores: Vec<StoreTopology>,
     /// Every other service with live workers or waiting requests.
     pub services: Vec<ServiceTopology>,
+    /// The witness that this broker is, if it is one.
+    #[serde(default)]
+    pub witness: Option<WitnessTopology>,
+}
+
+/// A witness, as it sees the pairs that it decides about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessTopology {
+    /// Where members reach it.
+    pub endpoint: String,
+    /// Why it decides nothing, as a sentence; nothing if it works.
+    #[serde(default)]
+    pub stopped: Option<String>,
+    /// Milliseconds for which a leader keeps its place after its last word.
+    pub lease_ms: u64,
+    /// Every pair that it knows, in the order of lineages.
+    pub pairs: Vec<PairTopology>,
+}
+
+/// What a witness knows of one pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairTopology {
+    /// The pair's history.
+    pub lineage: Uuid,
+    /// Epoch of the configuration that holds; 0 if the witness knows none.
+    pub epoch: u64,
+    /// Who leads.
+    pub leader: Option<Uuid>,
+    /// Members, and other nodes that were heard lately.
+    pub nodes: Vec<WitnessedNode>,
+    /// Whether the witness decides. It does not after the loss of its record, until every node that
+    /// could know more has reported.
+    pub ready: bool,
+}
+
+/// One node of a pair, as its witness sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WitnessedNode {
+    /// Its data.
+    pub incarnation: Uuid,
+    /// Whether it belongs to the configuration that holds.
+    pub member: bool,
+    /// Milliseconds since it was last heard; nothing if it was not heard since the witness started.
+    pub heard_ms: Option<u64>,
 }
 
 /// One store.

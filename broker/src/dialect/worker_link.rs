@@ -30,7 +30,8 @@ pub struct WorkerOffer {
     pub epoch: u64,
     /// What the broker is told.
     pub registration: Registration,
-    /// How much may be under way. Only the first offer of a service in a conversation sets it.
+    /// How much may be under way. The first offer of a service in a conversation sets it, and the
+    /// first one of each reign.
     pub window: Window,
 }
 
@@ -45,6 +46,8 @@ pub struct WorkerRequest {
     pub number: u64,
     /// Lowest number that the client still waits for (inclusive).
     pub lowest: u64,
+    /// The epoch that the broker takes for the current one; 0 if it does not say.
+    pub epoch: u64,
     /// Bits of [`flags`].
     pub flags: u8,
     /// What is left of the deadline.
@@ -136,6 +139,11 @@ pub enum WorkerOutput {
 ///
 /// Credit is kept here: each service starts with its window, and every final reply gives back what
 /// its request took, in the same message.
+///
+/// A worker that stops leading a partition forgets the requests that it has, and those that are
+/// still on their way: the broker hands them to whoever leads next. So one whose leadership was
+/// interrupted has to offer the partition without leading in between. If only the epoch rises, the
+/// reign goes on.
 #[derive(Debug)]
 pub struct WorkerLink {
     conversation: Conversation,
@@ -147,6 +155,8 @@ pub struct WorkerLink {
 #[derive(Debug)]
 struct Standing {
     offer: WorkerOffer,
+    /// Epoch in which the worker began to lead, or not to.
+    since: u64,
     /// Cumulative in this session.
     credit: Window,
 }
@@ -218,6 +228,7 @@ impl WorkerLink {
 
     fn message(&mut self, header: Header, body: Frames, outputs: &mut Vec<WorkerOutput>) {
         match header.kind {
+            Kind::Request if self.is_of_an_earlier_reign(&header) => {}
             Kind::Request => {
                 let bytes = body.iter().map(Bytes::len).sum::<usize>();
                 let key = (header.session, header.service.clone(), header.number);
@@ -227,6 +238,7 @@ impl WorkerLink {
                     service: header.service,
                     number: header.number,
                     lowest: header.lowest,
+                    epoch: header.epoch,
                     flags: header.flags,
                     time_left: Duration::from_millis(u64::from(header.time_ms)),
                     body,
@@ -239,13 +251,30 @@ impl WorkerLink {
         }
     }
 
+    /// The broker sent it before it heard that this worker's reign ended; it sends it again to
+    /// whoever leads now.
+    fn is_of_an_earlier_reign(&self, request: &Header) -> bool {
+        self.offers.get(&request.service).is_some_and(|standing| match leads(&standing.offer) {
+            None => false,
+            Some(leads) => !leads || request.epoch < standing.since,
+        })
+    }
+
+    /// When a reign begins or ends, nothing of the former is in hand any more, and credit starts
+    /// anew: the broker does the same with its half when it gets the registration.
     fn offer(&mut self, now: Instant, offer: WorkerOffer, outputs: &mut Vec<WorkerOutput>) {
-        let credit = match self.offers.get(&offer.service) {
+        let known = self.offers.get(&offer.service);
+        let same_reign = known.filter(|standing| leads(&standing.offer) == leads(&offer));
+        let since = same_reign.map_or(offer.epoch, |standing| standing.since);
+        let credit = match same_reign {
             Some(standing) if self.is_up() => standing.credit,
             _ => offer.window,
         };
+        if same_reign.is_none() {
+            self.held.retain(|(_, held, _), _| *held != offer.service);
+        }
         let service = offer.service.clone();
-        let standing = Standing { offer, credit };
+        let standing = Standing { offer, since, credit };
         if let Some(session) = self.conversation.session() {
             self.conversation.sent(now);
             outputs.push(WorkerOutput::Send(register(session, &standing)));
@@ -312,6 +341,11 @@ impl WorkerLink {
         self.conversation.sent(now);
         outputs.push(WorkerOutput::Send(frames));
     }
+}
+
+/// Whether the worker leads what it offers; nothing if that is no partition.
+fn leads(offer: &WorkerOffer) -> Option<bool> {
+    offer.registration.partition.as_ref().map(|partition| partition.leader)
 }
 
 fn register(session: SessionId, standing: &Standing) -> Frames {

@@ -29,7 +29,9 @@ impl RoutingTable {
         }
     }
 
-    /// Busy workers are looked at and spoken to like idle ones.
+    /// Busy workers are looked at and spoken to like idle ones, and those that hold requests of a
+    /// partition at every look: only a message shows that a connection is gone, and clients that
+    /// wait for a dead leader may have nothing more to say.
     fn look_at_workers(&mut self) {
         let now = self.now;
         let mut silent: Vec<WorkerKey> = Vec::new();
@@ -37,7 +39,7 @@ impl RoutingTable {
         for (key, worker) in self.workers.iter_mut() {
             if worker.liveness.is_expired(now) {
                 silent.push(key);
-            } else if worker.pulse.is_due(now) {
+            } else if worker.pulse.is_due(now) || worker.holds_of_partition() {
                 due.push((key, worker.speech));
             }
         }

@@ -49,6 +49,9 @@ impl RoutingTable {
                 holding += offer.held.len();
                 let record = self.services.get(*service).expect("an offered service is known");
                 assert!(record.workers.contains(&key), "offered, but unknown to the service");
+                let leads =
+                    record.partition().is_none_or(|partition| partition.leader == Some(key));
+                assert!(leads || offer.held.is_empty(), "only the leader holds requests");
                 if let Capacity::Single { in_hand } = &offer.capacity {
                     assert!(offer.held.len() <= usize::from(in_hand.is_some()));
                 }

@@ -125,7 +125,10 @@ impl RoutingTable {
     ) -> Option<Frames> {
         let name = self.services.get(service)?.name.clone();
         let request = self.requests.get(id)?;
-        if let Capacity::Credit { sent, .. } = &mut self.workers.offer_mut(key, service)?.capacity {
+        let offer = self.workers.offer_mut(key, service)?;
+        // The worker drops what was sent to it for an earlier reign of its own.
+        let epoch = offer.epoch;
+        if let Capacity::Credit { sent, .. } = &mut offer.capacity {
             sent.messages += 1;
             sent.bytes =
                 sent.bytes.saturating_add(u64::try_from(request.bytes).unwrap_or(u64::MAX));
@@ -134,6 +137,7 @@ impl RoutingTable {
         let mut header = Header::new(Kind::Request, request.key?.session);
         header.service = name;
         header.number = number;
+        header.epoch = epoch;
         header.lowest = self.lowest_for(request, number);
         header.flags = request.flags;
         let left = request.deadline.saturating_duration_since(self.now);

@@ -73,6 +73,7 @@ impl RoutingTable {
             endpoints: self.identity.endpoints.clone(),
             stores: stores.collect(),
             services,
+            witness: self.witness.as_ref().map(|witness| witness.topology(self.now)),
         }
     }
 

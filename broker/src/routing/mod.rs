@@ -30,6 +30,7 @@ mod dialect_peers;
 mod dialect_workers;
 mod dispatch;
 mod ids;
+mod leaders;
 mod mdp_clients;
 mod mdp_workers;
 mod mmi;
@@ -38,9 +39,11 @@ mod requests;
 mod services;
 mod sessions;
 mod stores;
+mod witness_view;
 mod workers;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
@@ -51,6 +54,7 @@ use crate::mdp::message::{MessageError, ToBroker};
 use crate::net::Frames;
 
 pub use ids::PeerId;
+pub use witness_view::{NodeView, PairView, WitnessView};
 
 use departures::Dismissal;
 use ids::{RequestId, ServiceKey};
@@ -77,6 +81,8 @@ pub enum Input {
     },
     /// Time has gone by.
     Tick,
+    /// The witness of this process has news, for those who ask for the topology.
+    Witness(Arc<WitnessView>),
     /// Take nothing new; finish what workers hold.
     Drain,
     /// Say goodbye to everybody and answer what is left.
@@ -161,6 +167,7 @@ pub struct RoutingTable {
     dismissed: HashMap<PeerId, Dismissal>,
     /// Services whose queue should be looked at before the next input.
     due: Vec<ServiceKey>,
+    witness: Option<Arc<WitnessView>>,
     draining: bool,
     beat_at: Instant,
     counters: Counters,
@@ -183,6 +190,7 @@ impl RoutingTable {
             clients: HashMap::new(),
             dismissed: HashMap::new(),
             due: Vec::new(),
+            witness: None,
             draining: false,
             counters: Counters::default(),
         }
@@ -195,6 +203,7 @@ impl RoutingTable {
             Input::Received { peer, frames } => self.receive(&peer, frames),
             Input::PeerGone { peer } => self.peer_gone(&peer),
             Input::Tick => self.tick(),
+            Input::Witness(view) => self.witness = Some(view),
             Input::Drain => self.drain(),
             Input::Farewell => self.farewell(),
         }

@@ -1,14 +1,14 @@
-//! Stores and their partitions: who leads, and who is asked to vote when nobody does.
+//! Stores and their partitions: which there are, and who hosts them.
 
 use super::RoutingTable;
 use super::answers::Failure;
 use super::ids::{PeerId, RequestId, ServiceKey};
 use super::mdp_clients::Asked;
 use super::requests::{Origin, Place};
-use super::services::{Partition, Service, ServiceKind};
+use super::services::{Partition, ServiceKind};
 use super::stores::Meaning;
-use super::workers::{Speech, WorkerKey};
-use crate::dialect::{Header, Kind, PartitionRegistration, ServiceName};
+use super::workers::WorkerKey;
+use crate::dialect::{Header, PartitionRegistration, ServiceName};
 use crate::error_code::ErrorCode;
 use crate::mdp::message::MMI_PREFIX;
 use crate::slot::SLOTS;
@@ -25,6 +25,7 @@ impl RoutingTable {
         let store = self.check_names(&header.service, &registration)?;
         self.check_partitions(&store, &registration)?;
         self.make_way(&store, registration.partitions)?;
+        self.end_reign_if_role_changes(key, header, &registration);
         let service = self.add_offer(key, header)?;
         self.become_partition(service);
         if let Some(record) = self.services.get_mut(service) {
@@ -40,6 +41,7 @@ impl RoutingTable {
             self.lead(service, key, header.epoch)
         } else {
             self.follow(service, key);
+            self.ask_newcomer_to_vote(service, key);
             Ok(())
         }
     }
@@ -159,125 +161,6 @@ impl RoutingTable {
                     let text = "a store is addressed by partition: ask mmi.topology";
                     self.refuse(&origin, Failure::new(ErrorCode::STALE_TOPOLOGY, text));
                 }
-            }
-        }
-    }
-
-    /// A member says that it leads in this epoch.
-    fn lead(&mut self, service: ServiceKey, key: WorkerKey, epoch: u64) -> Result<(), Failure> {
-        let Some(claim) =
-            self.workers.offer_mut(key, service).and_then(|offer| offer.partition.clone())
-        else {
-            return Ok(());
-        };
-        let Some(partition) = self.services.get(service).and_then(Service::partition) else {
-            return Ok(());
-        };
-        let lineage_changes = partition.lineage.is_some_and(|known| known != claim.lineage);
-        let other_leader = partition.leader.filter(|leader| *leader != key);
-        if lineage_changes && other_leader.is_some() {
-            let text = "a leader of another lineage is registered: stop one of the two";
-            return Err(self.not_leader(service, key, text.to_owned()));
-        }
-        if !lineage_changes && epoch < partition.epoch {
-            let text = format!("epoch {} is known; this is {epoch}", partition.epoch);
-            return Err(self.not_leader(service, key, text));
-        }
-        let continues = !lineage_changes
-            && (epoch > partition.epoch || partition.incarnation == Some(claim.incarnation));
-        if let Some(old) = other_leader {
-            self.depose(service, old, epoch);
-        }
-        self.take_from_others(service, key);
-        if !continues {
-            self.fail_delivered(service);
-        }
-        if let Some(partition) = self.services.get_mut(service).and_then(Service::partition_mut) {
-            partition.leader = Some(key);
-            partition.epoch = epoch;
-            partition.lineage = Some(claim.lineage);
-            partition.incarnation = Some(claim.incarnation);
-        }
-        Ok(())
-    }
-
-    fn not_leader(&mut self, service: ServiceKey, key: WorkerKey, text: String) -> Failure {
-        self.follow(service, key);
-        Failure::new(ErrorCode::NOT_LEADER, text)
-    }
-
-    fn follow(&mut self, service: ServiceKey, key: WorkerKey) {
-        if let Some(partition) = self.services.get_mut(service).and_then(Service::partition_mut)
-            && partition.leader == Some(key)
-        {
-            partition.leader = None;
-        }
-    }
-
-    /// Tells a leader that another one took its place.
-    fn depose(&mut self, service: ServiceKey, old: WorkerKey, epoch: u64) {
-        let Some(record) = self.services.get(service) else {
-            return;
-        };
-        let mut header = Header::new(Kind::Refused, Default::default());
-        header.service = record.name.clone();
-        header.epoch = epoch;
-        let text = format!("another session leads in epoch {epoch}");
-        self.refuse_offer(old, header, Failure::new(ErrorCode::NOT_LEADER, text));
-    }
-
-    /// Puts back what other members hold: only the leader answers.
-    fn take_from_others(&mut self, service: ServiceKey, leader: WorkerKey) {
-        let members = self.services.get(service).map(|service| service.workers.clone());
-        for key in members.unwrap_or_default() {
-            if key == leader {
-                continue;
-            }
-            let held =
-                self.workers.offer_mut(key, service).map(|offer| std::mem::take(&mut offer.held));
-            for id in held.unwrap_or_default() {
-                self.requeue(id);
-            }
-        }
-    }
-
-    /// What another history may have carried out is not sent into this one.
-    fn fail_delivered(&mut self, service: ServiceKey) {
-        let waiting = self.services.get(service).map(|service| service.queue.clone());
-        for id in waiting.unwrap_or_default() {
-            if self.requests.get(id).is_some_and(|request| request.deliveries > 0) {
-                let text = "the leader that held the request was replaced by another";
-                self.fail(id, Failure::new(ErrorCode::WORKER_LOST, text));
-            }
-        }
-    }
-
-    /// Work waits and nobody leads: the members should settle who does.
-    pub(super) fn ask_for_votes(&mut self, service: ServiceKey) {
-        let (now, interval) = (self.now, self.settings.heartbeat);
-        let Some(record) = self.services.get_mut(service) else {
-            return;
-        };
-        if record.queue.is_empty() || record.workers.is_empty() {
-            return;
-        }
-        let (name, members) = (record.name.clone(), record.workers.clone());
-        let Some(partition) = record.partition_mut() else {
-            return;
-        };
-        if partition.leader.is_some() || partition.vote_at.is_some_and(|at| now < at + interval) {
-            return;
-        }
-        partition.vote_at = Some(now);
-        let epoch = partition.epoch;
-        for key in members {
-            if let Some(Speech::Dialect(session)) =
-                self.workers.get(key).map(|worker| worker.speech)
-            {
-                let mut header = Header::new(Kind::Vote, session);
-                header.service = name.clone();
-                header.epoch = epoch;
-                self.send_to_worker(key, vec![header.encode().into()]);
             }
         }
     }

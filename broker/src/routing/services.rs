@@ -76,6 +76,12 @@ impl Service {
         }
     }
 
+    /// Whether work waits for a leader that nobody is.
+    pub(super) fn lacks_leader(&self) -> bool {
+        !self.queue.is_empty()
+            && self.partition().is_some_and(|partition| partition.leader.is_none())
+    }
+
     /// A worker has room for one more request: it goes to the end of the line.
     pub(super) fn line_up(&mut self, worker: WorkerKey) {
         if let ServiceKind::Plain { ready } = &mut self.kind {

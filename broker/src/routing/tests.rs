@@ -3,6 +3,7 @@
 mod bench;
 mod dialect;
 mod hostile;
+mod leaders;
 mod limits;
 mod mdp;
 mod partitions;

@@ -88,6 +88,11 @@ impl Capacity {
 }
 
 impl Worker {
+    /// Whether requests of a partition wait for its answer.
+    pub(super) fn holds_of_partition(&self) -> bool {
+        self.offers.values().any(|offer| offer.partition.is_some() && !offer.held.is_empty())
+    }
+
     /// Whether it works on something; only asked of MDP workers.
     pub(super) fn in_hand(&self) -> Option<(ServiceKey, &InHand)> {
         self.offers.iter().find_map(|(service, offer)| match &offer.capacity {

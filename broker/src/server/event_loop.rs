@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use zmq::Socket;
 
 use super::outboxes::Outboxes;
+use super::witness::Board;
 use crate::config::Config;
 use crate::net::{self, Sent, Stop, TICK, Waker};
 use crate::routing::{Identity, Input, Output, PeerId, RoutingTable};
@@ -28,12 +29,14 @@ pub(super) struct EventLoop {
     stop: Stop,
     waker: Waker,
     drain: Duration,
+    /// What the witness in this process shows, if there is one.
+    board: Option<Board>,
     /// The last turn left messages on the socket, so the next one does not sleep.
     more_waits: bool,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a loop reads the clock")]
-fn clock() -> Instant {
+pub(super) fn clock() -> Instant {
     Instant::now()
 }
 
@@ -43,6 +46,7 @@ impl EventLoop {
         identity: Identity,
         socket: Socket,
         (stop, waker): (Stop, Waker),
+        board: Option<Board>,
     ) -> EventLoop {
         EventLoop {
             socket,
@@ -52,6 +56,7 @@ impl EventLoop {
             stop,
             waker,
             drain: config.drain,
+            board,
             more_waits: false,
         }
     }
@@ -85,6 +90,9 @@ impl EventLoop {
         self.more_waits = self.receive(now)? == BATCH;
         self.flush(now)?;
         if now >= self.table.deadline() {
+            if let Some(board) = &self.board {
+                self.handle(now, Input::Witness(board.view()))?;
+            }
             self.handle(now, Input::Tick)?;
         }
         Ok(())

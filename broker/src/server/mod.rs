@@ -1,12 +1,15 @@
 //! The broker as a process: one ROUTER on every endpoint, one thread, one
-//! [`RoutingTable`](crate::routing::RoutingTable).
+//! [`RoutingTable`](crate::routing::RoutingTable); and, if asked for, the [witness](self::witness)
+//! of pairs with a socket and a thread of its own.
 
 mod directory;
 mod event_loop;
 mod outboxes;
+mod witness;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use uuid::Uuid;
@@ -17,6 +20,7 @@ use crate::routing::Identity;
 
 use directory::DataDirectory;
 use event_loop::EventLoop;
+pub use witness::WitnessError;
 
 /// Messages that libzmq may hold for one peer, each way. It counts messages and not bytes, so a
 /// large number would let a slow peer hold gigabytes; what is beyond waits in an outbox of ours,
@@ -54,9 +58,12 @@ pub enum RunError {
     Start(#[from] StartError),
     /// The socket failed.
     #[error("the broker's socket failed: {0}")]
-    Socket(zmq::Error),
-    /// The thread panicked; the log says where.
-    #[error("the broker's thread panicked")]
+    Socket(#[from] zmq::Error),
+    /// The witness could not go on, and must not go on with what it has.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    /// A thread panicked; the log says where.
+    #[error("a thread of the broker panicked")]
     Panic,
 }
 
@@ -69,8 +76,9 @@ impl RunError {
             RunError::Start(StartError::Directory(..)) => 4,
             RunError::Start(StartError::Locked(_)) => 5,
             RunError::Start(StartError::Socket(_) | StartError::System(_)) => 6,
-            RunError::Socket(_) => 7,
+            RunError::Socket(_) | RunError::Witness(WitnessError::Socket(_)) => 7,
             RunError::Panic => 8,
+            RunError::Witness(WitnessError::Record(_)) => 9,
         }
     }
 }
@@ -79,14 +87,22 @@ impl RunError {
 #[derive(Debug)]
 pub struct Handle {
     endpoints: Vec<Endpoint>,
+    witness_endpoint: Option<Endpoint>,
     stop: Stop,
-    thread: Option<JoinHandle<Result<(), zmq::Error>>>,
+    /// The routing thread, and the witness's. When one ends the other one is asked to.
+    threads: Vec<JoinHandle<Result<(), RunError>>>,
 }
 
 impl Handle {
     /// The bound endpoints, with real ports, in the order of the configuration.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Where the witness was bound, with its real port. Nothing if the broker is none, or cannot be
+    /// because a record is damaged; `mmi.topology` then says which.
+    pub fn witness_endpoint(&self) -> Option<&Endpoint> {
+        self.witness_endpoint.as_ref()
     }
 
     /// Stops the broker: it finishes what workers hold, says goodbye, and closes.
@@ -103,22 +119,52 @@ impl Handle {
     /// # Errors
     /// How it failed.
     pub fn wait(mut self) -> Result<(), RunError> {
-        match self.thread.take().map(JoinHandle::join) {
-            None | Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(error))) => Err(RunError::Socket(error)),
-            Some(Err(_)) => Err(RunError::Panic),
+        self.join()
+    }
+
+    /// Waits for every thread, whatever becomes of the one before it.
+    fn join(&mut self) -> Result<(), RunError> {
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            result = result.and(thread.join().unwrap_or(Err(RunError::Panic)));
         }
+        result
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.stop.request();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the broker's thread panicked");
+        if let Err(error) = self.join() {
+            log::error!("{error}");
         }
+    }
+}
+
+impl Handle {
+    /// Starts one of the broker's threads, which keeps the directory locked while it runs.
+    fn spawn(
+        &mut self,
+        name: &str,
+        lock: Arc<DataDirectory>,
+        run: impl FnOnce() -> Result<(), RunError> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let stop_at_end = StopAtEnd(self.stop.clone());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let _kept = (stop_at_end, lock);
+            run()
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+/// Asks the other threads to stop when this one ends, however that comes about.
+struct StopAtEnd(Stop);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.request();
     }
 }
 
@@ -131,7 +177,8 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
 }
 
 /// Runs a broker until SIGTERM or SIGINT. Prints one line per bound endpoint on standard output:
-/// `starlog-broker listening on tcp://127.0.0.1:7400`.
+/// `starlog-broker listening on tcp://127.0.0.1:7400`, and for a witness
+/// `starlog-broker witness on tcp://127.0.0.1:7401`.
 ///
 /// # Errors
 /// What kept it from starting, or how it failed; see [`RunError::exit_code`].
@@ -139,17 +186,20 @@ pub fn run(config: Config) -> Result<(), RunError> {
     let stop = net::stop_on_signals().map_err(StartError::System)?;
     let handle = start_with(config, stop)?;
     for endpoint in handle.endpoints() {
-        announce(endpoint);
+        announce("listening", endpoint);
+    }
+    if let Some(endpoint) = handle.witness_endpoint() {
+        announce("witness", endpoint);
     }
     handle.wait()
 }
 
 /// Whoever started us may have closed our standard output, which is no reason to stop.
-fn announce(endpoint: &Endpoint) {
+fn announce(what: &str, endpoint: &Endpoint) {
     use std::io::Write;
     let mut output = io::stdout().lock();
     let written =
-        writeln!(output, "starlog-broker listening on {endpoint}").and_then(|()| output.flush());
+        writeln!(output, "starlog-broker {what} on {endpoint}").and_then(|()| output.flush());
     if let Err(error) = written {
         log::warn!("standard output is closed: {error}");
     }
@@ -157,9 +207,42 @@ fn announce(endpoint: &Endpoint) {
 
 fn start_with(config: Config, stop: Stop) -> Result<Handle, StartError> {
     config.validate()?;
-    let directory = DataDirectory::open(&config.data)?;
+    let directory = Arc::new(DataDirectory::open(&config.data)?);
     let context = zmq::Context::new();
-    let socket = net::socket(&context, zmq::ROUTER)?;
+    let (socket, endpoints) = listen(&config, &context)?;
+    let announced =
+        if config.advertise_listen.is_empty() { &endpoints } else { &config.advertise_listen };
+    let identity = Identity {
+        broker: Uuid::new_v4(),
+        endpoints: announced.iter().map(Endpoint::to_string).collect(),
+    };
+    let (board, witness) = match &config.witness {
+        None => (None, None),
+        Some(settings) => {
+            let now = event_loop::clock();
+            let opened = witness::open(settings, &config.data, &context, (now, &stop))?;
+            (Some(opened.board), opened.working)
+        }
+    };
+    let waker = Waker::new()?;
+    stop.register(&waker);
+    let events = EventLoop::new(config, identity, socket, (stop.clone(), waker), board);
+    let mut handle = Handle { endpoints, witness_endpoint: None, stop, threads: Vec::new() };
+    let lock = Arc::clone(&directory);
+    handle.spawn("broker", lock, move || Ok(events.run()?))?;
+    if let Some((endpoint, witness)) = witness {
+        handle.witness_endpoint = Some(endpoint);
+        handle.spawn("witness", directory, move || Ok(witness.run()?))?;
+    }
+    Ok(handle)
+}
+
+/// The one socket for clients and workers, on every endpoint of the configuration.
+fn listen(
+    config: &Config,
+    context: &zmq::Context,
+) -> Result<(zmq::Socket, Vec<Endpoint>), StartError> {
+    let socket = net::socket(context, zmq::ROUTER)?;
     socket.set_sndhwm(PIPE_MESSAGES)?;
     socket.set_rcvhwm(PIPE_MESSAGES)?;
     let mut endpoints = Vec::with_capacity(config.listen.len());
@@ -171,20 +254,5 @@ fn start_with(config: Config, stop: Stop) -> Result<Handle, StartError> {
         }
         endpoints.push(bound);
     }
-    let announced =
-        if config.advertise_listen.is_empty() { &endpoints } else { &config.advertise_listen };
-    let identity = Identity {
-        broker: Uuid::new_v4(),
-        endpoints: announced.iter().map(Endpoint::to_string).collect(),
-    };
-    let waker = Waker::new()?;
-    stop.register(&waker);
-    let events = EventLoop::new(config, identity, socket, (stop.clone(), waker));
-    let thread = std::thread::Builder::new().name("broker".to_owned()).spawn(move || {
-        let result = events.run();
-        // The lock is held for as long as the loop runs.
-        drop(directory);
-        result
-    })?;
-    Ok(Handle { endpoints, stop, thread: Some(thread) })
+    Ok((socket, endpoints))
 }

@@ -15,11 +15,17 @@ mod dialect;
 mod guide_faults;
 /// Random frames, random bytes, invented names.
 mod hostile;
+/// Leaders that come and go, brokers that die.
+mod leaders;
 /// `mdp::Client` and `mdp::Worker` against brokers that misbehave.
 mod library;
+/// Loops around the dialect's links, as store and client have them.
+mod links;
 /// `zeromq.md` §1.3, row by row: what RFC 7 and RFC 18 ask of a broker.
 mod mandatory;
 /// The program: lines, signals, exit codes.
 mod process;
 /// Raw peers and brokers with short times.
 mod support;
+/// The witness on its socket: decisions, restarts, loss of its record, bad bytes.
+mod witness;

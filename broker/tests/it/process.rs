@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::support::*;
 
-fn program(data: &Path, arguments: &[&str]) -> Child {
+/// Listen wherever there is room.
+pub const ANY: [&str; 2] = ["--listen", "tcp://127.0.0.1:*"];
+
+pub fn program(data: &Path, arguments: &[&str]) -> Child {
     Program::new(env!("CARGO_BIN_EXE_starlog-broker"))
         .args(["--data", data.to_str().unwrap()])
         .args(arguments)
@@ -15,14 +18,21 @@ fn program(data: &Path, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-fn endpoint(child: &mut Child) -> String {
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    line.trim().strip_prefix("starlog-broker listening on ").expect(&line).to_owned()
+pub fn endpoint(child: &mut Child) -> String {
+    announced(child, ["listening"]).into_iter().next().unwrap()
+}
+
+/// The endpoints in the lines that the program says at its start.
+pub fn announced<const LINES: usize>(child: &mut Child, what: [&str; LINES]) -> [String; LINES] {
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    what.map(|what| {
+        let line = lines.next().expect("another line").unwrap();
+        line.strip_prefix(&format!("starlog-broker {what} on ")).expect(&line).to_owned()
+    })
 }
 
 /// The exit code and what was said on standard error.
-fn end(mut child: Child) -> (i32, String) {
+pub fn end(mut child: Child) -> (i32, String) {
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -39,7 +49,7 @@ fn end(mut child: Child) -> (i32, String) {
     (status.code().expect("ended by a signal"), text)
 }
 
-fn terminate(child: &Child) {
+pub fn terminate(child: &Child) {
     let id = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
 }
@@ -94,7 +104,7 @@ fn what_keeps_it_from_starting_has_a_sentence_and_a_code() {
     let other = tempfile::tempdir().unwrap();
     let mut first = program(data.path(), &["--listen", "tcp://127.0.0.1:*"]);
     let taken = endpoint(&mut first);
-    let cases: [(&Path, &[&str], i32, &str); 7] = [
+    let cases: [(&Path, &[&str], i32, &str); 10] = [
         (other.path(), &["--listen", &taken], 3, "is in use"),
         (data.path(), &["--listen", "tcp://127.0.0.1:*"], 5, "used by another broker"),
         (Path::new("/proc/nowhere"), &["--listen", "tcp://127.0.0.1:*"], 4, "--data"),
@@ -102,6 +112,14 @@ fn what_keeps_it_from_starting_has_a_sentence_and_a_code() {
         (other.path(), &["--listen", "tcp://*:*", "--open-network"], 2, "--advertise-listen"),
         (other.path(), &["--listen", "somewhere"], 2, "tcp://HOST:PORT"),
         (other.path(), &["--heartbeat", "often"], 2, "500ms"),
+        (
+            other.path(),
+            &[ANY[0], ANY[1], "--witness-listen", "tcp://0.0.0.0:*"],
+            2,
+            "--open-network",
+        ),
+        (other.path(), &[ANY[0], ANY[1], "--witness-listen", &taken], 3, "is in use"),
+        (other.path(), &["--witness-listen", "x", "--witness-lease", "0ms"], 2, "tcp://HOST:PORT"),
     ];
     for (directory, arguments, code, sentence) in cases {
         let (ended, text) = end(program(directory, arguments));

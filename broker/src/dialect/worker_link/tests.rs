@@ -1,7 +1,9 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::dialect::{Hello, VERSION_MAX, VERSION_MIN, Welcome, decode_body};
+use crate::dialect::{
+    Hello, PartitionRegistration, VERSION_MAX, VERSION_MIN, Welcome, decode_body,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -253,6 +255,64 @@ fn offers_change_and_end_while_the_link_is_up() {
     let [ended] = sent(&bench.input(WorkerInput::Withdraw(service()))).try_into().unwrap();
     assert_eq!(ended.kind, Kind::Unregister);
     assert!(bench.input(WorkerInput::Withdraw(service())).is_empty());
+}
+
+fn member(leader: bool, epoch: u64) -> WorkerInput {
+    let partition = PartitionRegistration {
+        store: "orders".to_owned(),
+        partition: 0,
+        partitions: 1,
+        leader,
+        incarnation: Uuid::from_u128(1),
+        lineage: Uuid::from_u128(2),
+        durability: "pair".to_owned(),
+        feed: String::new(),
+        replay: String::new(),
+    };
+    let registration = Registration { partition: Some(partition) };
+    WorkerInput::Offer(WorkerOffer { registration, ..offer(epoch) })
+}
+
+/// A request as a broker sends it that knows the worker as leader of this epoch.
+fn of_epoch(epoch: u64) -> Header {
+    let mut header = Header::new(Kind::Request, session(9));
+    header.service = service();
+    (header.number, header.lowest, header.time_ms, header.epoch) = (1, 1, 1_500, epoch);
+    header
+}
+
+#[test]
+fn a_worker_that_stops_to_lead_forgets_what_it_has_and_what_is_on_its_way() {
+    let mut bench = Bench::up();
+    let passed = |bench: &mut Bench, epoch| {
+        let outputs = bench.frames(&of_epoch(epoch), vec![Bytes::from_static(b"x")]);
+        outputs.into_iter().find_map(|output| match output {
+            WorkerOutput::Request(request) => Some(request),
+            _ => None,
+        })
+    };
+    bench.input(member(true, 3));
+    let held = passed(&mut bench, 3).unwrap();
+    assert_eq!(held.epoch, 3);
+    // The same reign in a higher epoch: in-hand requests stay, older ones still arrive.
+    let [higher] = sent(&bench.input(member(true, 4))).try_into().unwrap();
+    assert_eq!((higher.epoch, higher.credit_messages), (4, 10));
+    let [reply] = sent(&bench.input(reply_to(&held, false))).try_into().unwrap();
+    assert_eq!(reply.credit_messages, 11);
+    let held = passed(&mut bench, 3).unwrap();
+    // It stops to lead.
+    let [stopped] = sent(&bench.input(member(false, 4))).try_into().unwrap();
+    assert_eq!((stopped.kind, stopped.credit_messages), (Kind::Register, 10), "credit is fresh");
+    assert!(bench.input(reply_to(&held, false)).is_empty());
+    assert_eq!(passed(&mut bench, 4), None);
+    // It leads again: only what the broker sends since it knows that.
+    let [leads] = sent(&bench.input(member(true, 6))).try_into().unwrap();
+    assert_eq!((leads.epoch, leads.credit_messages, leads.credit_bytes), (6, 10, 1_000));
+    assert_eq!(passed(&mut bench, 4), None, "sent before the broker knew");
+    assert!(bench.input(reply_to(&held, false)).is_empty());
+    let again = passed(&mut bench, 6).unwrap();
+    let [reply] = sent(&bench.input(reply_to(&again, false))).try_into().unwrap();
+    assert_eq!((reply.number, reply.credit_messages), (1, 11));
 }
 
 #[test]

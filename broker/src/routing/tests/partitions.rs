@@ -172,15 +172,6 @@ fn no_resend_is_honoured() {
 }
 
 #[test]
-fn a_leader_that_steps_down_keeps_its_answers_and_gets_nothing_new() {
-    let mut bench = bench();
-    let (request, _) = only(&bench.request("c", &Asked::new("orders/0", 1)), "l");
-    bench.register("l", &Member::of(0, false, 3));
-    assert!(numbers(&bench.request("c", &Asked::new("orders/0", 2)), "l").is_empty());
-    assert_eq!(codes(&bench.answer("l", &request, &["x"]), "c"), [(1, None)]);
-}
-
-#[test]
 fn members_are_asked_to_vote_while_work_waits_without_a_leader() {
     let mut bench = bench();
     bench.member("f", &Member::of(0, false, 3));
