@@ -56,6 +56,17 @@ number! {
     Epoch
 }
 
+/// A place in a log, with the history up to it: equal marks mean equal records up to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct LogMark {
+    /// Sequence of a record; 0 stands for "before the first".
+    pub sequence: Sequence,
+    /// Epoch of that record; 0 before the first.
+    pub epoch: Epoch,
+    /// Chain after that record; zeros before the first.
+    pub chain: [u8; 16],
+}
+
 /// The identity of an event: the key of permanent duplicate detection within its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub Uuid);

@@ -45,6 +45,8 @@ mod index;
 pub mod log;
 pub mod names;
 pub mod node;
+#[cfg(feature = "server")]
+pub mod pair;
 pub mod partition;
 pub mod record;
 #[cfg(feature = "server")]
@@ -55,8 +57,8 @@ pub mod verify;
 pub mod wire;
 
 pub use event::{
-    ContentType, Direction, Epoch, Event, EventId, ExpectedVersion, NewEvent, Sequence, Signature,
-    Version,
+    ContentType, Direction, Epoch, Event, EventId, ExpectedVersion, LogMark, NewEvent, Sequence,
+    Signature, Version,
 };
 pub use index::IndexError;
 pub use log::disk;
@@ -64,8 +66,9 @@ pub use log::{OpenError, ReadError};
 pub use names::{EventType, NameError, StoreName, StreamName};
 pub use node::{Node, NodeOptions, Store, StoreError, StoreInfo};
 pub use partition::{
-    Answer, Append, AppendError, Block, CommitListener, Durability, Events, Mode, Origin,
-    Partition, PartitionStatus, PoisonListener, Reader, Receipt, SignatureCheck, StreamQuery,
-    StreamWrite, Submission, Subscription, Watermarks,
+    Answer, Append, AppendError, Block, CommitListener, CommitRule, CutError, Durability, Events,
+    LogReader, Mode, MoveListener, Moved, Origin, Parked, Partition, PartitionStatus,
+    PoisonListener, Reader, Receipt, ReplicateAnswer, ReplicateError, Replicated, SignatureCheck,
+    StreamQuery, StreamWrite, Submission, Subscription, Watermarks,
 };
 pub use slot::{PartitionNumber, Slot};

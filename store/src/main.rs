@@ -1,21 +1,22 @@
 //! `starlog-store`: flags → configuration → run → exit code.
 
+mod flags;
+
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use broker::net::Endpoint;
 use clap::{Args, Parser, Subcommand};
+use store::OpenError;
 use store::disk::{Disk, FileDisk};
 use store::names::StoreName;
 use store::server::admin::{self, Command};
-use store::server::config::Config;
 use store::server::exit_code::{self, EXIT_DAMAGED, EXIT_TORN_TAIL, EXIT_USAGE};
-use store::server::units::{StoreSpec, parse_duration, parse_range, parse_size};
+use store::server::units::{StoreSpec, parse_range};
 use store::verify::{Verdict, partition_folders, verify_partition};
-use store::{Durability, NodeOptions, OpenError};
+
+use crate::flags::RunFlags;
 
 /// Starlog's event store: serves partitions of event stores from one data directory.
 ///
@@ -23,7 +24,8 @@ use store::{Durability, NodeOptions, OpenError};
 /// data directory; 4 a partition is missing or was exchanged; 5 an address cannot be bound; 6 the
 /// data is damaged; 7 the disk failed while running; 8 the data was written by a newer version;
 /// 9 a store exists with other partitions or is detached; 10 a thread failed; 11 the operating
-/// system refused something; 12 `verify` found a torn tail and no damage.
+/// system refused something; 12 `verify` found a torn tail and no damage; 13 the node must not be,
+/// or go on, in its pair like this: another directory, another history, or no --role.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -33,64 +35,14 @@ struct Cli {
     run: RunFlags,
 }
 
-#[derive(Args)]
-struct RunFlags {
-    /// Broker to register with; may be given several times
-    #[arg(long, value_name = "ENDPOINT", value_delimiter = ',', env = "STARLOG_BROKER")]
-    broker: Vec<Endpoint>,
-    /// Data directory
-    #[arg(long, value_name = "DIR", env = "STARLOG_DATA", required = true)]
-    data: Option<PathBuf>,
-    /// Store to create if it is not there; those that are there are served anyway
-    #[arg(long, value_name = "NAME[:PARTITIONS]", value_delimiter = ',', env = "STARLOG_STORE")]
-    store: Vec<StoreSpec>,
-    /// Partitions of a new store that are kept here, e.g. 0-1; all if not given
-    #[arg(long, value_name = "FIRST-LAST", value_parser = parse_range, env = "STARLOG_HOST")]
-    host: Option<RangeInclusive<u16>>,
-    /// Where history and status can be asked for
-    #[arg(
-        long,
-        value_name = "ENDPOINT",
-        env = "STARLOG_LISTEN",
-        default_value = "tcp://127.0.0.1:*"
-    )]
-    listen: Endpoint,
-    /// Where the feed can be heard
-    #[arg(
-        long,
-        value_name = "ENDPOINT",
-        env = "STARLOG_FEED",
-        default_value = "tcp://127.0.0.1:*"
-    )]
-    feed: Endpoint,
-    /// What others are told to connect to instead of --listen
-    #[arg(long, value_name = "ENDPOINT", env = "STARLOG_ADVERTISE_LISTEN")]
-    advertise_listen: Option<Endpoint>,
-    /// What others are told to connect to instead of --feed
-    #[arg(long, value_name = "ENDPOINT", env = "STARLOG_ADVERTISE_FEED")]
-    advertise_feed: Option<Endpoint>,
-    /// Allow addresses that other machines can reach
-    #[arg(long, env = "STARLOG_OPEN_NETWORK")]
-    open_network: bool,
-    /// When an append is acknowledged: handed to the system (memory) or synced (local)
-    #[arg(long, value_name = "LEVEL", env = "STARLOG_DURABILITY", default_value = "local",
-          value_parser = parse_durability)]
-    durability: Durability,
-    /// Size of a log file
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, env = "STARLOG_SEGMENT",
-          default_value = "64MiB")]
-    segment: u64,
-    /// How often brokers and subscribers hear from us
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "STARLOG_HEARTBEAT",
-          default_value = "500ms")]
-    heartbeat: Duration,
-}
-
 #[derive(Subcommand)]
 enum Commands {
     /// Add, remove, detach, attach or list stores, also of a running process
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Take a directory out of its pair, or make it a new node of it; no process may use it
+    #[command(subcommand)]
+    Pair(PairCommand),
     /// Check every byte of partitions without changing anything. Check a copy, or a detached
     /// store, if a process is writing. Exit codes: 0 clean, 12 torn tail, 6 damaged
     Verify {
@@ -128,6 +80,22 @@ enum StoreCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum PairCommand {
+    /// Go on alone, for good, with what this directory holds: a new lineage. Events that only the
+    /// other node has are lost to it
+    Leave {
+        #[command(flatten)]
+        data: Data,
+        /// Yes, acknowledged events may be missing here
+        #[arg(long)]
+        accept_loss: bool,
+    },
+    /// Draw a new incarnation for a directory that was put back from a copy: the pair then fills
+    /// up what it lacks before it counts as a member
+    Renew(Data),
+}
+
 #[derive(Args)]
 struct Data {
     /// Data directory
@@ -141,35 +109,6 @@ struct Named {
     name: StoreName,
     #[command(flatten)]
     data: Data,
-}
-
-fn parse_durability(text: &str) -> Result<Durability, String> {
-    match text {
-        "memory" => Ok(Durability::Memory),
-        "local" => Ok(Durability::Local),
-        other => Err(format!("`{other}` is no durability: say memory or local")),
-    }
-}
-
-impl RunFlags {
-    fn into_config(self) -> Result<Config, String> {
-        let defaults = Config::default();
-        let segment_bytes = u32::try_from(self.segment)
-            .map_err(|_| "a segment must be smaller than 4GiB".to_owned())?;
-        Ok(Config {
-            data: self.data.unwrap_or(defaults.data),
-            brokers: if self.broker.is_empty() { defaults.brokers } else { self.broker },
-            stores: self.store,
-            host: self.host,
-            listen: self.listen,
-            feed: self.feed,
-            advertise_listen: self.advertise_listen,
-            advertise_feed: self.advertise_feed,
-            open_network: self.open_network,
-            heartbeat: self.heartbeat,
-            node: NodeOptions { segment_bytes, durability: self.durability, ..defaults.node },
-        })
-    }
 }
 
 impl StoreCommand {
@@ -198,6 +137,7 @@ fn main() -> ExitCode {
             Err(sentence) => usage(&sentence),
         },
         Some(Commands::Verify { dir }) => verify(&dir),
+        Some(Commands::Pair(command)) => pair(&command),
         Some(Commands::Store(command)) => match command.into_command() {
             Ok((dir, command)) => {
                 let done = admin::execute(&dir, &command).map(|shown| print!("{shown}"));
@@ -206,6 +146,20 @@ fn main() -> ExitCode {
             Err(sentence) => usage(&sentence),
         },
     }
+}
+
+fn pair(command: &PairCommand) -> ExitCode {
+    let done = match command {
+        PairCommand::Leave { accept_loss: false, .. } => {
+            return usage(
+                "what the other node has acknowledged alone is not in this directory, and a pair \
+                 that is left never comes back together: say --accept-loss if you mean it",
+            );
+        }
+        PairCommand::Leave { data, accept_loss: true } => admin::leave_pair(&data.dir),
+        PairCommand::Renew(data) => admin::renew(&data.dir),
+    };
+    finish(done.map(|shown| print!("{shown}")), exit_code::of_command)
 }
 
 /// Checks all partitions of a folder; the worst of them decides the exit code.

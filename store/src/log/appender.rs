@@ -88,9 +88,21 @@ impl Appender {
         &self.open
     }
 
-    /// Leaves evidence that everything up to `sequence` (inclusive) is committed and durable.
-    pub(crate) fn promise(&self, sequence: Sequence) -> io::Result<()> {
-        let promise = Promise { partition_id: self.place.partition_id, sequence };
+    /// Where the files are.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Where the log ends with everything written.
+    pub(crate) const fn end(&self) -> LogEnd {
+        self.end
+    }
+
+    /// Leaves evidence that everything up to `sequence` (inclusive) is committed and durable, and
+    /// of whether what the records say of those before them counts.
+    pub(crate) fn promise(&self, sequence: Sequence, records_count: bool) -> io::Result<()> {
+        let partition_id = self.place.partition_id;
+        let promise = Promise { partition_id, sequence, records_count };
         promise.write(&*self.place.disk, &self.place.dir)
     }
 

@@ -98,6 +98,22 @@ pub enum OpenError {
         /// The node's directory.
         dir: PathBuf,
     },
+    /// A command is about a node that must be there.
+    #[error("{} is no node's directory: check the path", dir.display())]
+    NoNode {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A node that belongs to a pair must not serve alone.
+    #[error(
+        "{} is a member of a pair: start it with --role and the settings of its pair, or take it \
+         out of the pair for good first",
+        dir.display()
+    )]
+    PairMember {
+        /// The node's directory.
+        dir: PathBuf,
+    },
     /// An option is out of its range.
     #[error("{option} must be {allowed}")]
     Options {

@@ -10,10 +10,10 @@
 
 use uuid::Uuid;
 
-/// Version that this crate writes, and newest that it reads.
-pub(crate) const FORMAT_VERSION: u32 = 1;
-/// Oldest version of this crate that can read what it writes.
-const READER_VERSION_MIN: u32 = 1;
+/// Newest version that this crate reads.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// Version of a block that any version of this crate can read.
+pub(crate) const FORMAT_VERSION_MIN: u32 = 1;
 const PREAMBLE_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 
@@ -39,10 +39,15 @@ pub(crate) struct BlockWriter {
 
 impl BlockWriter {
     pub(crate) fn new(magic: Magic) -> Self {
+        Self::for_version(magic, FORMAT_VERSION_MIN)
+    }
+
+    /// A block that only readers from a version on may use.
+    pub(crate) fn for_version(magic: Magic, version: u32) -> Self {
         let mut bytes = Vec::with_capacity(128);
         bytes.extend_from_slice(&magic);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&READER_VERSION_MIN.to_le_bytes());
+        bytes.extend_from_slice(&version.to_le_bytes());
+        bytes.extend_from_slice(&version.to_le_bytes());
         Self { bytes }
     }
 
@@ -110,6 +115,11 @@ impl<'a> BlockReader<'a> {
         Self { rest: content }
     }
 
+    /// Whether nothing is left.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], BlockError> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(BlockError::Damaged)?;
         self.rest = rest;
@@ -165,9 +175,9 @@ mod tests {
     #[test]
     fn a_newer_format_is_told_from_damage() {
         let mut block = BlockWriter::new(MAGIC).u64(7).seal();
-        block[12] = 2;
+        block[12] = 3;
         let error = BlockReader::new(&block, MAGIC).err();
-        assert_eq!(error, Some(BlockError::Newer { needed: 2 }));
+        assert_eq!(error, Some(BlockError::Newer { needed: 3 }));
         let other = BlockReader::new(&block, *b"SLOGELSE").err();
         assert_eq!(other, Some(BlockError::Damaged));
     }

@@ -20,9 +20,11 @@ use std::sync::Arc;
 
 use super::appender::{LogEnd, Place, seal};
 use super::control::Control;
+use super::cut::finish_cut;
 use super::disk::{DiskFile, OpenMode};
 use super::durable::{create_folder, put_file, remove_if_there, write_zeros};
 use super::error::OpenError;
+use super::parked::{ParkedSummary, parked_in};
 use super::promise::Promise;
 use super::scan::{Scanned, Stop, Walk, look_behind, walk};
 use super::segment::{
@@ -54,6 +56,13 @@ pub(crate) struct Recovered {
     pub(crate) unindexed: Vec<Sequence>,
     /// Bytes that were cut off the end and kept aside.
     pub(crate) torn_bytes: u64,
+    /// Up to here (inclusive) promise and open segment say that it is committed and with every
+    /// node that must have it.
+    pub(crate) held: Sequence,
+    /// The promise says that records are no evidence.
+    pub(crate) doubtful: bool,
+    /// What was cut off on purpose and kept aside.
+    pub(crate) parked: ParkedSummary,
 }
 
 /// A segment file that was opened and whose header fits its name and partition.
@@ -73,11 +82,18 @@ pub(crate) fn recover(
     epoch: Epoch,
 ) -> Result<Recovered, OpenError> {
     let disk = &*place.disk;
+    finish_cut(place)?;
     let spare = place.dir.join(SPARE_NAME);
+    let promise = Promise::read(disk, &place.dir, place.partition_id)?;
     let mut candidates = open_candidates(place, control)?;
     let last = candidates
         .pop()
         .ok_or_else(|| OpenError::Missing { path: segment_path(&place.dir, control.first) })?;
+    if let Some(newest) = candidates.last() {
+        // A killed process may have left its footer in the page cache only; once the segment after
+        // it has records, a power loss must not take that footer.
+        newest.file.sync().map_err(OpenError::io(&newest.path))?;
+    }
     let (sealed, mut unsealed) = check_sealed(&candidates, &last)?;
     let (index, mut unindexed) = open_index(place, &sealed)?;
     let mut filler = Filler { index: &index, files: &candidates };
@@ -90,10 +106,12 @@ pub(crate) fn recover(
         sealed.push(finished);
     }
     let start = end_before(&sealed, &last.header);
-    let tail = Tail { place, start, index: &index, epoch };
-    let (open, end, torn_bytes) = tail.recover(last)?;
+    let tail = Tail { place, start, index: &index, epoch, promise };
+    let TailEnd { open, end, torn_bytes, held } = tail.recover(last)?;
     remove_if_there(disk, &spare).map_err(OpenError::io(&spare))?;
-    Ok(Recovered { sealed, open, end, index, unindexed, torn_bytes })
+    let parked = parked_in(disk, &place.dir).map_err(OpenError::io(&place.dir))?;
+    let doubtful = !promise.records_count;
+    Ok(Recovered { sealed, open, end, index, unindexed, torn_bytes, held, doubtful, parked })
 }
 
 /// All segment files in order, each with a header that belongs here.
@@ -326,11 +344,20 @@ struct Tail<'a> {
     index: &'a Index,
     /// The node's, which no record can be ahead of.
     epoch: Epoch,
+    promise: Promise,
+}
+
+/// The end of a log that is valid and durable.
+struct TailEnd {
+    open: OpenSegment,
+    end: LogEnd,
+    torn_bytes: u64,
+    held: Sequence,
 }
 
 impl Tail<'_> {
     /// Walks the open segment, cuts a torn tail, and makes what is left durable.
-    fn recover(&self, candidate: Candidate) -> Result<(OpenSegment, LogEnd, u64), OpenError> {
+    fn recover(&self, candidate: Candidate) -> Result<TailEnd, OpenError> {
         let Candidate { path, file, header } = candidate;
         let limit = header.segment_bytes;
         let io = || OpenError::io(&path);
@@ -341,9 +368,8 @@ impl Tail<'_> {
             return Err(OpenError::EpochBehind { dir: self.place.dir.clone(), log, node });
         }
         let rest = look_behind(&*file, walked.stopped_at, limit).map_err(io())?;
-        let Place { disk, dir, partition_id } = self.place;
-        let promised = Promise::read(&**disk, dir, *partition_id)?;
-        check_tail(&path, &walked, rest.promised.max(promised))?;
+        let promised = self.promise.evidence(walked.promised.max(rest.promised));
+        check_tail(&path, &walked, promised)?;
         let cut = walked.extent.end;
         let torn_end = rest.end.max(walked.stopped_at);
         let torn_bytes = u64::from(torn_end - cut);
@@ -362,7 +388,9 @@ impl Tail<'_> {
         // After a kill the tail may be in the page cache only: nothing is shown before this.
         file.sync().map_err(io())?;
         let end = walked.end;
-        Ok((OpenSegment::new(path, header, file, walked.extent), end, torn_bytes))
+        let held = self.promise.sequence.max(walked.promised).min(end.last);
+        let open = OpenSegment::new(path, header, file, walked.extent);
+        Ok(TailEnd { open, end, torn_bytes, held })
     }
 }
 
@@ -371,7 +399,7 @@ fn check_tail(path: &Path, walked: &Walk, promised: Sequence) -> Result<(), Open
     if let Stop::Discontinuity(_) = walked.stop {
         return Err(damaged_at(path, walked));
     }
-    if walked.promised.max(promised) > walked.end.last {
+    if promised > walked.end.last {
         return Err(damaged_at(path, walked));
     }
     Ok(())

@@ -24,6 +24,14 @@ const LENGTH_AT: usize = 24;
 const CONTENT_AT: usize = 28;
 const CRC_BYTES: usize = 4;
 
+/// What is to stand in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Oldest format version of a reader that may use it.
+    pub(crate) version: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// An open file of two slots.
 pub(crate) struct SlotFile {
     file: Box<dyn DiskFile>,
@@ -36,7 +44,7 @@ impl SlotFile {
     pub(crate) fn create(
         disk: &dyn Disk,
         path: &Path,
-        (magic, content): (Magic, &[u8]),
+        (magic, content): (Magic, &Content),
     ) -> io::Result<Self> {
         let counter = 1;
         let slot = encode(magic, counter, content)?;
@@ -79,7 +87,7 @@ impl SlotFile {
     ///
     /// # Errors
     /// Those of the operating system: the old or the new content stands then.
-    pub(crate) fn write(&mut self, content: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, content: &Content) -> io::Result<()> {
         let counter = self.counter + 1;
         let slot = encode(self.magic, counter, content)?;
         for at in [0, SLOT_BYTES] {
@@ -91,9 +99,11 @@ impl SlotFile {
     }
 }
 
-fn encode(magic: Magic, counter: u64, content: &[u8]) -> io::Result<Vec<u8>> {
-    let length = u32::try_from(content.len()).map_err(io::Error::other)?;
-    let slot = BlockWriter::new(magic).u64(counter).u32(length).bytes(content).seal();
+fn encode(magic: Magic, counter: u64, content: &Content) -> io::Result<Vec<u8>> {
+    let Content { version, bytes } = content;
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    let block = BlockWriter::for_version(magic, *version);
+    let slot = block.u64(counter).u32(length).bytes(bytes).seal();
     if slot.len() > SLOT_BYTES {
         return Err(io::Error::other("too many stores and partitions for one node"));
     }
@@ -122,13 +132,17 @@ mod tests {
     const MAGIC: Magic = *b"SLOGTEST";
     const SECOND: usize = SLOT_BYTES;
 
+    fn content(text: &str) -> Content {
+        Content { version: 1, bytes: text.into() }
+    }
+
     fn file_with(contents: &[&str]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("slots");
-        let first = (MAGIC, contents[0].as_bytes());
-        let mut slots = SlotFile::create(&FileDisk, &path, first).unwrap();
-        for content in &contents[1..] {
-            slots.write(content.as_bytes()).unwrap();
+        let first = content(contents[0]);
+        let mut slots = SlotFile::create(&FileDisk, &path, (MAGIC, &first)).unwrap();
+        for text in &contents[1..] {
+            slots.write(&content(text)).unwrap();
         }
         (dir, path)
     }
@@ -159,7 +173,7 @@ mod tests {
     fn a_half_done_change_leaves_the_old_or_the_new() {
         let (_dir, path) = file_with(&["one"]);
         let before = std::fs::read(&path).unwrap();
-        let slot = encode(MAGIC, 2, b"two").unwrap();
+        let slot = encode(MAGIC, 2, &content("two")).unwrap();
         for written in 0..=slot.len() {
             let mut bytes = before.clone();
             bytes[..written].copy_from_slice(&slot[..written]);

@@ -4,19 +4,25 @@
 //! content of a slot:  16 incarnation   16 lineage   8 epoch   2 number of stores, then for each
 //!    1 state (0 being made, 1 attached, 2 detached)   1 name length   .. name
 //!    2 partitions of the store   2 hosted here, then for each of these  2 number   16 id
+//! and of a member of a pair:  4 length   .. what the pair must know, in its own encoding
 //! ```
+//!
+//! A member's file says that only programs that know of pairs may use it.
 //!
 //! Bytes after that are for later versions that this one can live with; it does not keep them.
 
 use uuid::Uuid;
 
 use crate::event::Epoch;
-use crate::log::fields::{BlockError, Magic};
+use crate::log::fields::{BlockError, FORMAT_VERSION_MIN, Magic};
+use crate::log::slots::Content;
 use crate::names::StoreName;
 use crate::slot::PartitionNumber;
 
 pub(crate) const NODE_NAME: &str = "node";
 pub(crate) const NODE_MAGIC: Magic = *b"SLOGNODE";
+/// First format version whose readers know of pairs.
+const PAIR_VERSION: u32 = 2;
 
 /// Content of the node file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +31,12 @@ pub(crate) struct NodeFile {
     pub(crate) incarnation: Uuid,
     /// The history that this node's logs belong to.
     pub(crate) lineage: Uuid,
-    /// Counts the starts of a node without a peer.
+    /// Counts the starts of a node without a peer; in a pair, the newest that this node knows.
     pub(crate) epoch: Epoch,
     /// In the order of their creation.
     pub(crate) stores: Vec<StoreEntry>,
+    /// What a pair must know of itself, if the node belongs to one.
+    pub(crate) pair: Option<Vec<u8>>,
 }
 
 /// A store as the node lists it.
@@ -61,6 +69,7 @@ impl NodeFile {
             lineage: Uuid::new_v4(),
             epoch: Epoch::ZERO,
             stores: Vec::new(),
+            pair: None,
         }
     }
 
@@ -82,7 +91,7 @@ impl NodeFile {
         }
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Content {
         let count = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes();
         let mut bytes = Vec::new();
         bytes.extend_from_slice(self.incarnation.as_bytes());
@@ -105,7 +114,12 @@ impl NodeFile {
                 bytes.extend_from_slice(id.as_bytes());
             }
         }
-        bytes
+        let Some(pair) = &self.pair else {
+            return Content { version: FORMAT_VERSION_MIN, bytes };
+        };
+        bytes.extend_from_slice(&u32::try_from(pair.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(pair);
+        Content { version: PAIR_VERSION, bytes }
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
@@ -131,7 +145,14 @@ impl NodeFile {
             }
             stores.push(StoreEntry { name, state, partitions, hosted });
         }
-        Ok(Self { incarnation, lineage, epoch, stores })
+        let pair = match fields.is_empty() {
+            true => None,
+            false => {
+                let length = usize::try_from(fields.u32()?).map_err(|_| BlockError::Damaged)?;
+                Some(fields.bytes(length)?.to_vec())
+            }
+        };
+        Ok(Self { incarnation, lineage, epoch, stores, pair })
     }
 }
 
@@ -153,10 +174,18 @@ mod tests {
             let name = StoreName::new(name).unwrap();
             file.stores.push(StoreEntry { name, state, partitions: 4, hosted });
         }
-        let bytes = file.encode();
-        assert_eq!(NodeFile::decode(&bytes), Ok(file));
+        let Content { version, bytes } = file.encode();
+        assert_eq!(version, 1, "a node without a peer is what it was before there were pairs");
+        assert_eq!(NodeFile::decode(&bytes), Ok(file.clone()));
         for length in 0..bytes.len() {
             assert_eq!(NodeFile::decode(&bytes[..length]), Err(BlockError::Damaged));
+        }
+        for record in [vec![], vec![7; 300]] {
+            file.pair = Some(record);
+            let Content { version, bytes } = file.encode();
+            assert_eq!(version, 2, "a program that knows of no pairs must not open it");
+            assert_eq!(NodeFile::decode(&bytes), Ok(file.clone()));
+            assert_eq!(NodeFile::decode(&bytes[..bytes.len() - 1]), Err(BlockError::Damaged));
         }
     }
 }

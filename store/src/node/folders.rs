@@ -80,7 +80,8 @@ impl Folders {
         store.hosted.iter().map(open).collect()
     }
 
-    fn open_one(
+    /// Opens one hosted partition of a store.
+    pub(crate) fn open_one(
         &self,
         store: &StoreEntry,
         (number, id): (PartitionNumber, Uuid),

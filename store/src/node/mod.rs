@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod folders;
 mod lock;
+mod member;
 mod options;
 mod store;
 
@@ -33,16 +34,16 @@ use crate::names::StoreName;
 use crate::partition::background::Background;
 use crate::partition::{Backgrounds, Setup};
 use crate::slot::{PARTITIONS_MAX, PartitionNumber};
-use file::{NODE_MAGIC, NODE_NAME, NodeFile, StoreEntry, StoreState};
+pub(crate) use file::NODE_NAME;
+use file::{NODE_MAGIC, NodeFile, StoreEntry, StoreState};
 use folders::{Folders, is_foreign};
 use lock::DirLock;
 
 /// A data directory that this process has opened. Dropping it closes everything.
 pub struct Node {
     folders: Folders,
+    /// How partitions are opened, but for the epoch.
     setup: Setup,
-    epoch: Epoch,
-    lineage: Uuid,
     state: Mutex<State>,
     /// Released last.
     _lock: Option<DirLock>,
@@ -73,12 +74,20 @@ impl Node {
     /// A partition that can't be used does not stop the others: see [`Store::problems`].
     ///
     /// # Errors
-    /// [`OpenError`], e.g. when another process has the directory.
+    /// [`OpenError`], e.g. when another process has the directory, or when it belongs to a pair.
     pub fn open(dir: &Path, options: &NodeOptions) -> Result<Self, OpenError> {
+        Self::open_locked(dir, options, Self::open_on)
+    }
+
+    fn open_locked(
+        dir: &Path,
+        options: &NodeOptions,
+        open_on: impl FnOnce(Arc<dyn Disk>, &Path, &NodeOptions) -> Result<Self, OpenError>,
+    ) -> Result<Self, OpenError> {
         options.validate()?;
         std::fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
         let lock = DirLock::acquire(dir)?;
-        let mut node = Self::open_on(Arc::new(FileDisk), dir, options)?;
+        let mut node = open_on(Arc::new(FileDisk), dir, options)?;
         node._lock = Some(lock);
         Ok(node)
     }
@@ -95,14 +104,28 @@ impl Node {
     ) -> Result<Self, OpenError> {
         options.validate()?;
         let (mut slots, mut file) = open_node_file(&*disk, dir)?;
+        if file.pair.is_some() {
+            return Err(OpenError::PairMember { dir: dir.to_owned() });
+        }
         file.epoch = file.epoch.next();
         let path = dir.join(NODE_NAME);
         slots.write(&file.encode()).map_err(OpenError::io(&path))?;
+        Self::start(Folders { disk, dir: dir.to_owned() }, options, (slots, file, true))
+    }
+
+    /// Opens all stores of a directory whose node file is as it should be.
+    fn start(
+        folders: Folders,
+        options: &NodeOptions,
+        (slots, file, leads): (SlotFile, NodeFile, bool),
+    ) -> Result<Self, OpenError> {
+        let dir = folders.dir.as_path();
         let start = |name| Background::start(name).map(Arc::new).map_err(OpenError::io(dir));
         let backgrounds =
             Backgrounds { preparer: start("store-preparer")?, indexer: start("store-indexer")? };
         let queue = Setup::queue_limits(options.queue_messages_max, options.queue_bytes_max);
         let setup = Setup {
+            leads,
             epoch: file.epoch,
             level: options.durability,
             segment_bytes: options.segment_bytes,
@@ -110,10 +133,8 @@ impl Node {
             batch_bytes_max: options.batch_bytes_max,
             backgrounds,
         };
-        let (epoch, lineage) = (file.epoch, file.lineage);
         let state = Mutex::new(State { slots, file, open: BTreeMap::new() });
-        let folders = Folders { disk, dir: dir.to_owned() };
-        let node = Self { folders, setup, epoch, lineage, state, _lock: None };
+        let node = Self { folders, setup, state, _lock: None };
         node.open_stores()?;
         Ok(node)
     }
@@ -148,10 +169,10 @@ impl Node {
         let missing = || OpenError::Missing { path: self.folders.store(name) };
         let entry = state.file.store(name).cloned().ok_or_else(missing)?;
         if entry.state == StoreState::Making {
-            self.folders.make(&entry, self.epoch, self.setup.segment_bytes)?;
+            self.folders.make(&entry, state.file.epoch, self.setup.segment_bytes)?;
             self.change(state, |file| file.set_state(name, StoreState::Attached))?;
         }
-        let results = self.folders.open(&entry, &self.setup);
+        let results = self.folders.open(&entry, &self.setup_now(state));
         for (number, result) in &results {
             if let Err(error) = result {
                 log::error!("partition {number} of store {name} is not served: {error}");
@@ -162,22 +183,27 @@ impl Node {
         Ok(store)
     }
 
+    fn setup_now(&self, state: &State) -> Setup {
+        Setup { epoch: state.file.epoch, ..self.setup.clone() }
+    }
+
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.folders.dir
     }
 
-    /// Number of this start of the node; in every record that is appended now.
+    /// Number of this start of a node without a peer, which stands in every record that is
+    /// appended; of a member of a pair, the newest epoch that was [saved](Node::save_pair_record).
     #[must_use]
-    pub const fn epoch(&self) -> Epoch {
-        self.epoch
+    pub fn epoch(&self) -> Epoch {
+        self.lock().file.epoch
     }
 
     /// The history that this node's logs belong to.
     #[must_use]
-    pub const fn lineage(&self) -> Uuid {
-        self.lineage
+    pub fn lineage(&self) -> Uuid {
+        self.lock().file.lineage
     }
 
     /// Identity of this node's data; another one after data was restored or exchanged.
@@ -364,7 +390,7 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Node")
             .field("dir", &self.folders.dir)
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.epoch())
             .finish_non_exhaustive()
     }
 }

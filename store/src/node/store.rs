@@ -46,6 +46,22 @@ impl Store {
         Self { opened: Arc::new(Opened { name, partitions, hosted, problems, signal }) }
     }
 
+    /// The same store with one partition opened anew; the others stay as they are.
+    pub(crate) fn reopened(&self, number: PartitionNumber, partition: Partition) -> Self {
+        let Opened { name, partitions, hosted, problems, signal } = &*self.opened;
+        signal.listen_to(partition.watermarks());
+        let mut hosted = hosted.clone();
+        hosted.insert(number, partition);
+        let opened = Opened {
+            name: name.clone(),
+            partitions: *partitions,
+            hosted,
+            problems: problems.clone(),
+            signal: Arc::clone(signal),
+        };
+        Self { opened: Arc::new(opened) }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &StoreName {

@@ -20,6 +20,8 @@ pub enum Durability {
     /// Synced to the disk of this node: survives a power loss.
     #[default]
     Local,
+    /// Synced to the disks of all nodes that must have it: survives the loss of one of them.
+    Pair,
 }
 
 impl Durability {
@@ -29,6 +31,7 @@ impl Durability {
         match self {
             Self::Memory => "memory",
             Self::Local => "local",
+            Self::Pair => "pair",
         }
     }
 }
@@ -270,6 +273,8 @@ pub struct Receipt {
     pub epoch: Epoch,
     /// Level that it has reached.
     pub durability: Durability,
+    /// Whether another node was known to have it when this was answered.
+    pub copied: bool,
     /// Whether it had been appended before; nothing was written this time.
     pub duplicate: bool,
 }
@@ -363,6 +368,9 @@ pub enum AppendError {
     /// The partition is closed.
     #[error("the partition is closed: open the node, or attach the store, again")]
     Closed,
+    /// Another node numbers the events of this partition.
+    #[error("this node does not lead the partition: send it to the node that does")]
+    NotLeader,
     /// It may or may not have been done.
     #[error("it is unknown whether the append was done: send it again with the same ids")]
     Unknown,

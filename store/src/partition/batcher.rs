@@ -105,6 +105,12 @@ impl Batcher {
         self.end
     }
 
+    /// Goes on from another end of the log than its own; the buffer is empty.
+    pub(crate) fn continue_from(&mut self, end: LogEnd) {
+        assert!(self.lengths.is_empty(), "what is encoded continues the log as it was");
+        self.end = end;
+    }
+
     /// Records and bytes in the buffer.
     pub(crate) const fn buffered(&self) -> (usize, usize) {
         (self.lengths.len(), self.bytes.len())
@@ -187,6 +193,7 @@ impl Batcher {
             last: last.sequence,
             epoch: last.epoch,
             durability: Durability::default(),
+            copied: false,
             duplicate: true,
         }))
     }
@@ -271,6 +278,7 @@ impl Batcher {
             versions,
             epoch: self.end.epoch,
             durability: Durability::default(),
+            copied: false,
             duplicate: false,
         }
     }

@@ -16,12 +16,28 @@ use crate::log::segment::OpenSegment;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Needs {
     pub(crate) committed: Sequence,
+    /// Synced here.
     pub(crate) durable: Sequence,
+    /// Synced on every node that must have it.
+    pub(crate) everywhere: Sequence,
 }
 
 impl Needs {
     fn are_met(&self, watermarks: &Watermarks) -> bool {
-        self.committed <= watermarks.committed() && self.durable <= watermarks.durable()
+        self.committed <= watermarks.committed()
+            && self.durable <= watermarks.durable()
+            && self.everywhere <= watermarks.everywhere()
+    }
+
+    /// Whether more is asked for than that it commits.
+    fn are_special(&self) -> bool {
+        self.durable.max(self.everywhere) > Sequence::ZERO
+    }
+
+    /// Whether a sync here is among what is missing.
+    fn want_sync(&self, watermarks: &Watermarks) -> bool {
+        let by_commit = if watermarks.commits_unsynced() { Sequence::ZERO } else { self.committed };
+        by_commit.max(self.durable).max(self.everywhere) > watermarks.durable()
     }
 }
 
@@ -58,8 +74,24 @@ impl PendingAnswer {
         self.outcomes.iter().all(|outcome| outcome.needs.are_met(watermarks))
     }
 
-    /// Says all results.
-    pub(crate) fn say(mut self) {
+    fn is_special(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.needs.are_special())
+    }
+
+    fn wants_sync(&self, watermarks: &Watermarks) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.needs.want_sync(watermarks))
+    }
+
+    /// Says all results, with what is known of another node's copy now.
+    fn say_at(mut self, watermarks: &Watermarks) {
+        let copied = watermarks.copied();
+        for receipt in self.outcomes.iter_mut().filter_map(|outcome| outcome.result.as_mut().ok()) {
+            receipt.copied = receipt.last <= copied;
+        }
+        self.say();
+    }
+
+    fn say(mut self) {
         let results = self.outcomes.drain(..).map(|outcome| outcome.result).collect();
         if let Some(answer) = self.answer.take() {
             answer(results);
@@ -73,7 +105,7 @@ impl PendingAnswer {
                 outcome.result = Err(AppendError::Unknown);
             }
         }
-        self.say();
+        self.say_at(watermarks);
     }
 
     /// Gives all appends the same result.
@@ -103,13 +135,25 @@ pub(crate) struct SyncTarget {
 
 #[derive(Default)]
 struct State {
-    /// In the order of their writes.
+    /// In the order of their writes: what is committed last is said last.
     pending: VecDeque<PendingAnswer>,
+    /// Those that wait for more than a commit, and must not keep others from being said.
+    special: Vec<PendingAnswer>,
     /// Written, and wanted durable.
     target: Option<SyncTarget>,
     /// Somebody is in a sync.
     syncing: bool,
     closed: bool,
+}
+
+impl State {
+    fn take_ready(&mut self, watermarks: &Watermarks) -> Vec<PendingAnswer> {
+        let is_ready = |answer: &PendingAnswer| answer.is_ready(watermarks);
+        let count = self.pending.iter().take_while(|answer| is_ready(answer)).count();
+        let mut ready: Vec<PendingAnswer> = self.pending.drain(..count).collect();
+        ready.extend(self.special.extract_if(.., |answer| answer.is_ready(watermarks)));
+        ready
+    }
 }
 
 /// Shared by everybody who writes or syncs.
@@ -141,16 +185,39 @@ impl Commits {
             for answer in answers {
                 if answer.is_ready(&self.watermarks) {
                     ready.push(answer);
+                    continue;
+                }
+                if answer.wants_sync(&self.watermarks) {
+                    state.target = Some(target.clone());
+                }
+                if answer.is_special() {
+                    state.special.push(answer);
                 } else {
                     state.pending.push_back(answer);
-                    state.target = Some(target.clone());
                 }
             }
         }
-        ready.into_iter().for_each(PendingAnswer::say);
+        self.say(ready);
         if self.poison.is_set() {
             // It was set before these began to wait.
             self.give_up();
+        }
+    }
+
+    /// Wants everything up to there synced, whether anybody waits for it or not.
+    pub(crate) fn want(&self, target: SyncTarget) {
+        self.lock().target = Some(target);
+    }
+
+    /// Says the answers that a move of the marks has made ready.
+    pub(crate) fn settle(&self) {
+        let ready = self.lock().take_ready(&self.watermarks);
+        self.say(ready);
+    }
+
+    fn say(&self, ready: Vec<PendingAnswer>) {
+        for answer in ready {
+            answer.say_at(&self.watermarks);
         }
     }
 
@@ -176,7 +243,7 @@ impl Commits {
         }
         drop(guard);
         let ready = self.finish();
-        ready.into_iter().for_each(PendingAnswer::say);
+        self.say(ready);
     }
 
     fn begin(&self) -> Option<SyncTarget> {
@@ -192,25 +259,21 @@ impl Commits {
     fn finish(&self) -> Vec<PendingAnswer> {
         let mut state = self.lock();
         state.syncing = false;
-        let mut ready = Vec::new();
-        while let Some(answer) = state.pending.pop_front() {
-            if answer.is_ready(&self.watermarks) {
-                ready.push(answer);
-            } else {
-                state.pending.push_front(answer);
-                break;
-            }
-        }
+        let ready = state.take_ready(&self.watermarks);
         if state.target.is_some() || state.closed {
             self.work.notify_one();
         }
         ready
     }
 
-    /// After poison: nothing that waits will ever commit.
+    /// Nobody here will learn whether what waits is ever committed: after poison, or where another
+    /// node decides.
     pub(crate) fn give_up(&self) {
-        let pending = std::mem::take(&mut self.lock().pending);
-        for answer in pending {
+        let (pending, special) = {
+            let mut state = self.lock();
+            (std::mem::take(&mut state.pending), std::mem::take(&mut state.special))
+        };
+        for answer in pending.into_iter().chain(special) {
             answer.give_up(&self.watermarks);
         }
     }

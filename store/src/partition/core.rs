@@ -9,11 +9,13 @@ use super::append::{
 use super::background::Background;
 use super::batcher::{Batcher, Stamp, Verdict};
 use super::commits::{Needs, Outcome, PendingAnswer, SyncTarget};
+use super::evidence::Evidence;
 use super::index_work::IndexWork;
 use super::poison::Poison;
+use super::reader::ReadSide;
 use super::watermarks::Watermarks;
-use crate::event::Sequence;
-use crate::log::appender::{Appender, RollError};
+use crate::event::Epoch;
+use crate::log::appender::{Appender, LogEnd, RollError};
 use crate::log::segment::append_bytes_max;
 use crate::log::spare::SpareShelf;
 use crate::slot::PartitionNumber;
@@ -26,6 +28,17 @@ pub(crate) struct Core {
     pub(crate) batcher: Batcher,
     pub(crate) appender: Appender,
     pub(crate) parts: Parts,
+    pub(crate) reign: Reign,
+    pub(crate) evidence: Evidence,
+}
+
+/// Who numbers events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reign {
+    /// This node does.
+    pub(crate) leads: bool,
+    /// Under this epoch, or another node does under one up to this.
+    pub(crate) epoch: Epoch,
 }
 
 /// What the core shares with others.
@@ -36,6 +49,7 @@ pub(crate) struct Parts {
     pub(crate) level: Durability,
     pub(crate) watermarks: Arc<Watermarks>,
     pub(crate) index: Arc<IndexWork>,
+    pub(crate) read: Arc<ReadSide>,
     pub(crate) shelf: Arc<SpareShelf>,
     pub(crate) preparer: Arc<Background>,
     pub(crate) poison: Arc<Poison>,
@@ -51,6 +65,11 @@ impl Core {
             answers.push(PendingAnswer::new(asked.len(), answer));
             appends.push((asked, Terms { mode, origin, signatures }));
         }
+        if !self.reign.leads {
+            answers.into_iter().for_each(|answer| answer.refuse_all(&AppendError::NotLeader));
+            return Vec::new();
+        }
+        self.restore_evidence();
         let begun = self.batcher.begin(appends.iter().flat_map(|(appends, _)| appends));
         let stamp = self.stamp();
         for ((appends, terms), answer) in appends.iter().zip(&mut answers) {
@@ -69,7 +88,7 @@ impl Core {
     /// What is to be synced so that everything written is durable.
     pub(crate) fn sync_target(&self) -> SyncTarget {
         let segment = Arc::clone(self.appender.open_segment());
-        SyncTarget { segment, last: self.batcher.end().last }
+        SyncTarget { segment, last: self.appender.end().last }
     }
 
     #[expect(clippy::disallowed_methods, reason = "a loop reads the clock")]
@@ -77,7 +96,7 @@ impl Core {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Stamp {
             now_micros: u64::try_from(now.as_micros()).unwrap_or_default(),
-            committed_up_to: self.parts.watermarks.promised(),
+            committed_up_to: self.parts.watermarks.everywhere(),
         }
     }
 
@@ -111,13 +130,10 @@ impl Core {
     }
 
     fn check(&self, append: &Append, terms: Terms) -> Result<(), AppendError> {
-        // It must fit the open segment or, if the setting has changed, the next one.
-        let open = self.appender.open_segment().header.segment_bytes;
-        let segment_bytes = open.min(self.parts.shelf.segment_bytes());
         append.check_shape(&Allowed {
             partition: self.parts.number,
             partitions: self.parts.partitions,
-            bytes_max: usize::try_from(append_bytes_max(segment_bytes)).unwrap_or_default(),
+            bytes_max: self.append_bytes_max(),
             origin: terms.origin,
         })?;
         match terms.signatures {
@@ -126,14 +142,26 @@ impl Core {
         }
     }
 
+    /// Most record bytes of one append. It must fit the open segment or, if the setting has
+    /// changed, the next one.
+    pub(crate) fn append_bytes_max(&self) -> usize {
+        let open = self.appender.open_segment().header.segment_bytes;
+        let segment_bytes = open.min(self.parts.shelf.segment_bytes());
+        usize::try_from(append_bytes_max(segment_bytes)).unwrap_or_default()
+    }
+
     /// An append that is in the log, to be acknowledged at the level asked for.
     fn done(&self, append: &Append, receipt: Receipt) -> Outcome {
-        let durability = append.durability.unwrap_or(self.parts.level).max(self.parts.level);
-        let durable = match durability {
-            Durability::Memory => Sequence::ZERO,
-            Durability::Local => receipt.last,
-        };
-        let needs = Needs { committed: receipt.last, durable };
+        let level = self.parts.level;
+        let durability = append.durability.unwrap_or(level).max(level);
+        let mut needs = Needs { committed: receipt.last, ..Needs::default() };
+        match durability {
+            // To be committed says as much or more.
+            same if same == level => {}
+            Durability::Memory => {}
+            Durability::Local => needs.durable = receipt.last,
+            Durability::Pair => needs.everywhere = receipt.last,
+        }
         Outcome { result: Ok(Receipt { durability, ..receipt }), needs }
     }
 
@@ -145,6 +173,11 @@ impl Core {
             return Ok(());
         }
         self.flush();
+        self.roll()
+    }
+
+    /// Starts the next segment; everything encoded is written.
+    pub(crate) fn roll(&mut self) -> Result<(), AppendError> {
         if self.parts.poison.is_set() {
             return Err(AppendError::Poisoned);
         }
@@ -152,9 +185,9 @@ impl Core {
             return Err(AppendError::Busy);
         }
         self.request_spare();
-        match self.appender.roll(self.batcher.end().epoch) {
+        match self.appender.roll(self.reign.epoch) {
             Ok(sealed) => {
-                self.parts.watermarks.raise_durable(self.batcher.end().last);
+                self.parts.watermarks.raise_durable(self.appender.end().last);
                 self.parts.index.sealed(&sealed);
                 Ok(())
             }
@@ -179,11 +212,43 @@ impl Core {
             return;
         }
         self.batcher.written(first, offset);
-        self.parts.watermarks.raise_written(self.batcher.end().last);
+        self.show_end();
+    }
+
+    /// Tells everybody how far the log is written now.
+    fn show_end(&self) {
+        let end = self.appender.end();
+        self.parts.read.set_end(end);
+        self.parts.watermarks.raise_written(end.last);
+    }
+
+    /// Records of another node were written.
+    pub(crate) fn continue_after_write(&mut self) {
+        self.batcher.continue_from(self.appender.end());
+        self.show_end();
+    }
+
+    /// Numbers events under this epoch from now on.
+    pub(crate) fn lead(&mut self, epoch: Epoch) {
+        self.reign = Reign { leads: true, epoch };
+        self.batcher.continue_from(LogEnd { epoch, ..self.appender.end() });
+    }
+
+    /// Numbers nothing from now on.
+    pub(crate) fn follow(&mut self, epoch: Epoch) {
+        self.reign = Reign { leads: false, epoch };
+    }
+
+    pub(crate) const fn leads(&self) -> bool {
+        self.reign.leads
+    }
+
+    pub(crate) const fn epoch(&self) -> Epoch {
+        self.reign.epoch
     }
 
     /// Has the next segment made in good time.
-    fn prepare_spare(&self) {
+    pub(crate) fn prepare_spare(&self) {
         let segment = self.appender.open_segment();
         if segment.end() >= segment.header.segment_bytes / SPARE_AT_PART {
             self.request_spare();

@@ -10,6 +10,10 @@
 //!
 //! The core is behind a lock; whoever has it is the writer. The queue is drained under that lock,
 //! so submissions are taken in the order of their arrival.
+//!
+//! A partition either leads, and numbers events, or follows, and takes in the records of the node
+//! that leads as they are. What another node has decides about commits, by a [`CommitRule`]; who
+//! that is and why is no concern of this module.
 
 pub(crate) mod append;
 pub(crate) mod background;
@@ -17,11 +21,16 @@ mod batcher;
 mod block;
 mod commits;
 mod core;
+mod evidence;
 mod index_work;
+mod log_reader;
 mod open;
+mod park;
 mod poison;
 mod queue;
 mod reader;
+mod reign;
+mod replicate;
 mod status;
 mod subscription;
 mod watermarks;
@@ -37,21 +46,26 @@ pub use append::{
     Submission,
 };
 pub use block::{Block, StreamQuery};
+pub use log_reader::LogReader;
 pub(crate) use open::{Backgrounds, Setup};
+pub use park::{CutError, Parked};
 pub use poison::PoisonListener;
 pub use reader::Reader;
+pub use replicate::{ReplicateAnswer, ReplicateError, Replicated};
 pub use status::PartitionStatus;
 pub(crate) use subscription::Signal;
 pub use subscription::{Events, Subscription};
-pub use watermarks::{CommitListener, Watermarks};
+pub use watermarks::{CommitListener, CommitRule, MoveListener, Moved, Watermarks};
 
-use crate::event::{Epoch, Sequence};
+use crate::event::{Epoch, LogMark, Sequence};
+pub(crate) use crate::log::parked::ParkedSummary;
 use crate::slot::PartitionNumber;
 use commits::{Commits, PendingAnswer};
 use core::Core;
 use poison::{Poison, PoisonOnPanic};
-use queue::{PushError, Queue};
+use queue::{PushError, Queue, Work};
 use reader::ReadSide;
+use replicate::Replication;
 
 /// A partition that is open. Clones share it; the last one to go closes it.
 #[derive(Clone)]
@@ -69,10 +83,10 @@ struct Running {
 struct Shared {
     number: PartitionNumber,
     id: Uuid,
-    epoch: Epoch,
     level: Durability,
     batch_bytes_max: usize,
     torn_bytes: u64,
+    parked: ParkedSummary,
     queue: Queue,
     /// `None` once the partition is closed.
     core: Mutex<Option<Core>>,
@@ -97,10 +111,10 @@ impl Partition {
         self.shared().id
     }
 
-    /// Epoch under which it appends.
+    /// Epoch under which it appends, or follows.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.shared().epoch
+        self.shared().read.epoch()
     }
 
     /// Level that is reached before anything is acknowledged or shown.
@@ -119,6 +133,19 @@ impl Partition {
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.shared().read))
+    }
+
+    /// A reader of all that is written, for a node that copies this one.
+    #[must_use]
+    pub fn log_reader(&self) -> LogReader {
+        LogReader::new(Arc::clone(&self.shared().read))
+    }
+
+    /// The end of what is written.
+    #[must_use]
+    pub fn mark(&self) -> LogMark {
+        let end = self.shared().read.end();
+        LogMark { sequence: end.last, epoch: end.epoch, chain: end.chain.0 }
     }
 
     /// Whether a failed write or sync has stopped it.
@@ -167,13 +194,31 @@ impl Partition {
     /// # Errors
     /// Gives the submission back when the queue is full.
     pub fn submit(&self, submission: Submission) -> Result<(), Submission> {
-        match self.shared().queue.push(submission) {
-            Ok(()) => Ok(()),
-            Err(PushError::Full(submission)) => Err(submission),
-            Err(PushError::Closed(submission)) => {
-                refuse(submission, &AppendError::Closed);
+        match self.shared().queue.push(Work::Submission(submission)) {
+            Err(PushError::Full(Work::Submission(submission))) => Err(submission),
+            Err(PushError::Closed(work)) => {
+                refuse(work, &AppendError::Closed);
                 Ok(())
             }
+            Ok(()) | Err(PushError::Full(Work::Replication(_))) => Ok(()),
+        }
+    }
+
+    /// Hands records of the node that leads to the writer, which takes them in as they are; never
+    /// blocks. `done` is called when they are written; they are durable later, which the
+    /// [`Watermarks`] tell.
+    ///
+    /// # Errors
+    /// Gives the records back when the queue is full; `done` is dropped then.
+    pub fn replicate(&self, batch: Replicated, done: ReplicateAnswer) -> Result<(), Replicated> {
+        let work = Work::Replication(Replication::new(batch, done));
+        match self.shared().queue.push(work) {
+            Err(PushError::Full(Work::Replication(replication))) => Err(replication.take_back()),
+            Err(PushError::Closed(work)) => {
+                refuse(work, &AppendError::Closed);
+                Ok(())
+            }
+            Ok(()) | Err(PushError::Full(Work::Submission(_))) => Ok(()),
         }
     }
 
@@ -192,7 +237,7 @@ impl Partition {
         if !shared.queue.is_empty() {
             return Err(submission);
         }
-        shared.round(guard, vec![submission]);
+        shared.round(guard, vec![Work::Submission(submission)]);
         Ok(())
     }
 
@@ -227,13 +272,22 @@ impl std::fmt::Debug for Partition {
     }
 }
 
-fn refuse(submission: Submission, error: &AppendError) {
-    PendingAnswer::new(submission.appends.len(), submission.answer).refuse_all(error);
+/// Answers work that nobody will do.
+fn refuse(work: Work, error: &AppendError) {
+    match work {
+        Work::Submission(Submission { appends, answer, .. }) => {
+            PendingAnswer::new(appends.len(), answer).refuse_all(error);
+        }
+        Work::Replication(replication) => replication.answer(Err(match error {
+            AppendError::Closed => ReplicateError::Closed,
+            _ => ReplicateError::Poisoned,
+        })),
+    }
 }
 
 impl Shared {
-    /// Takes submissions in and gets their answers under way; the caller holds the core.
-    fn round(&self, mut core: MutexGuard<'_, Option<Core>>, submissions: Vec<Submission>) {
+    /// Does work in its order and gets the answers under way; the caller holds the core.
+    fn round(&self, mut core: MutexGuard<'_, Option<Core>>, work: Vec<Work>) {
         let refusal = if self.poison.is_set() {
             Some(AppendError::Poisoned)
         } else if core.is_none() {
@@ -244,17 +298,38 @@ impl Shared {
         let (Some(running), None) = (&mut *core, &refusal) else {
             drop(core);
             let error = refusal.unwrap_or(AppendError::Closed);
-            submissions.into_iter().for_each(|submission| refuse(submission, &error));
+            work.into_iter().for_each(|work| refuse(work, &error));
             return;
         };
         let guard = PoisonOnPanic(&self.poison);
-        let answers = running.round(submissions);
-        let target = running.sync_target();
+        let mut submissions = Vec::new();
+        for work in work {
+            match work {
+                Work::Submission(submission) => submissions.push(submission),
+                Work::Replication(replication) => {
+                    self.append_round(running, std::mem::take(&mut submissions));
+                    let result = running.replicate(replication.batch());
+                    let target = running.sync_target();
+                    if target.last > self.read.watermarks.durable() {
+                        // Nobody waits here, but the node that leads waits for news of it.
+                        self.commits.want(target);
+                    }
+                    replication.answer(result);
+                }
+            }
+        }
+        self.append_round(running, submissions);
         drop(guard);
-        // The answers of a round are queued before the next round can begin.
-        self.commits.add(answers, &target);
         drop(core);
         self.commits.sync_soon(self.queue.is_empty());
+    }
+
+    fn append_round(&self, core: &mut Core, submissions: Vec<Submission>) {
+        if !submissions.is_empty() {
+            let answers = core.round(submissions);
+            // The answers of a round are queued before the next round can begin.
+            self.commits.add(answers, &core.sync_target());
+        }
     }
 
     /// Leaves evidence of what is committed for the next recovery. Without it that recovery knows
@@ -263,21 +338,21 @@ impl Shared {
         if self.poison.is_set() {
             return;
         }
-        let sequence = self.read.watermarks.promised();
-        if let Err(error) = core.appender.promise(sequence) {
+        let synced = self.read.watermarks.durable() == core.appender.end().last;
+        if let Err(error) = core.promise(core.evidence.doubtful.is_none() || synced) {
             log::warn!("partition {}: no promise was left at closing: {error}", self.number);
         }
     }
 
     /// The writer thread.
     fn run_writer(&self) {
-        let mut submissions = Vec::new();
+        let mut work = Vec::new();
         while self.queue.wait() {
             let round = || {
                 let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-                self.queue.drain(self.batch_bytes_max, &mut submissions);
-                if !submissions.is_empty() {
-                    self.round(core, std::mem::take(&mut submissions));
+                self.queue.drain(self.batch_bytes_max, &mut work);
+                if !work.is_empty() {
+                    self.round(core, std::mem::take(&mut work));
                 }
             };
             // The guard inside has poisoned the partition; what is queued gets its refusal.

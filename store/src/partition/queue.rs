@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::append::Submission;
+use super::replicate::Replication;
 
 /// Most that may wait.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +13,27 @@ pub(crate) struct QueueLimits {
     pub(crate) bytes_max: usize,
 }
 
-/// Submissions in the order of their arrival.
+/// Something for the writer to do.
+pub(crate) enum Work {
+    /// Events that are to be numbered.
+    Submission(Submission),
+    /// Records that another node has numbered.
+    Replication(Replication),
+}
+
+impl Work {
+    /// Record bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Submission(submission) => {
+                submission.appends.iter().map(super::append::Append::record_bytes).sum()
+            }
+            Self::Replication(replication) => replication.bytes(),
+        }
+    }
+}
+
+/// Work in the order of its arrival.
 pub(crate) struct Queue {
     limits: QueueLimits,
     state: Mutex<State>,
@@ -29,14 +50,14 @@ struct State {
 }
 
 struct Queued {
-    submission: Submission,
+    work: Work,
     bytes: usize,
 }
 
-/// Why a submission was not taken; it comes back.
+/// Why work was not taken; it comes back.
 pub(crate) enum PushError {
-    Full(Submission),
-    Closed(Submission),
+    Full(Work),
+    Closed(Work),
 }
 
 impl Queue {
@@ -44,19 +65,19 @@ impl Queue {
         Self { limits, state: Mutex::default(), arrived: Condvar::new() }
     }
 
-    /// Adds a submission. One alone is taken whatever its size.
-    pub(crate) fn push(&self, submission: Submission) -> Result<(), PushError> {
-        let bytes = submission.appends.iter().map(super::append::Append::record_bytes).sum();
+    /// Adds work. One alone is taken whatever its size.
+    pub(crate) fn push(&self, work: Work) -> Result<(), PushError> {
+        let bytes = work.bytes();
         let mut state = self.lock();
         if state.closed {
-            return Err(PushError::Closed(submission));
+            return Err(PushError::Closed(work));
         }
         let full = state.waiting.len() >= self.limits.messages_max
             || state.bytes + bytes > self.limits.bytes_max;
         if full && !state.waiting.is_empty() {
-            return Err(PushError::Full(submission));
+            return Err(PushError::Full(work));
         }
-        state.waiting.push_back(Queued { submission, bytes });
+        state.waiting.push_back(Queued { work, bytes });
         state.bytes += bytes;
         if state.asleep {
             self.arrived.notify_one();
@@ -86,7 +107,7 @@ impl Queue {
     }
 
     /// Takes what has arrived, up to about `bytes_max` but at least one.
-    pub(crate) fn drain(&self, bytes_max: usize, out: &mut Vec<Submission>) {
+    pub(crate) fn drain(&self, bytes_max: usize, out: &mut Vec<Work>) {
         let mut state = self.lock();
         let mut taken = 0;
         while let Some(next) = state.waiting.front() {
@@ -96,9 +117,25 @@ impl Queue {
             taken += next.bytes;
             if let Some(queued) = state.waiting.pop_front() {
                 state.bytes -= queued.bytes;
-                out.push(queued.submission);
+                out.push(queued.work);
             }
         }
+    }
+
+    /// Takes all submissions out, whatever they are; the rest keeps its place.
+    pub(crate) fn take_submissions(&self) -> Vec<Submission> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        for Queued { work, bytes } in std::mem::take(&mut state.waiting) {
+            match work {
+                Work::Submission(submission) => {
+                    state.bytes -= bytes;
+                    taken.push(submission);
+                }
+                work @ Work::Replication(_) => state.waiting.push_back(Queued { work, bytes }),
+            }
+        }
+        taken
     }
 
     /// Takes nothing more; what waits is still to be drained.
@@ -119,12 +156,12 @@ mod tests {
     use crate::names::{EventType, StreamName};
     use crate::partition::append::Append;
 
-    fn submission(data: usize) -> Submission {
+    fn submission(data: usize) -> Work {
         let event_type = EventType::new("T").unwrap();
         let event = NewEvent::new(event_type, ContentType::Bytes, vec![0; data]);
         let stream = StreamName::try_from("s-1").unwrap();
         let append = Append::to(stream, ExpectedVersion::Any, vec![event]);
-        Submission::new(vec![append], Box::new(|_| {}))
+        Work::Submission(Submission::new(vec![append], Box::new(|_| {})))
     }
 
     #[test]

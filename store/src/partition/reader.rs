@@ -1,5 +1,6 @@
 //! Reading what is committed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -10,11 +11,13 @@ use super::watermarks::Watermarks;
 use crate::event::{Direction, Epoch, Sequence, Version};
 use crate::index::{Posting, Wanted};
 use crate::log::ReadError;
-use crate::log::fetch::{Range, fetch};
+use crate::log::appender::LogEnd;
+use crate::log::fetch::{Range, fetch, fetch_one};
 use crate::log::fetch_places::{Gathered, RecordPlace, gather, places_up_to};
 use crate::log::segment::Located;
 use crate::log::segments::Segments;
 use crate::names::StreamName;
+use crate::record::decode;
 
 /// Postings of a stream that are asked for at once.
 const POSTINGS_MAX: usize = 1024;
@@ -24,7 +27,37 @@ pub(crate) struct ReadSide {
     pub(crate) segments: Arc<Segments>,
     pub(crate) index: Arc<IndexWork>,
     pub(crate) watermarks: Arc<Watermarks>,
-    pub(crate) epoch: Epoch,
+    epoch: AtomicU64,
+    end: Mutex<LogEnd>,
+}
+
+impl ReadSide {
+    pub(crate) const fn new(
+        segments: Arc<Segments>,
+        index: Arc<IndexWork>,
+        watermarks: Arc<Watermarks>,
+        (epoch, end): (Epoch, LogEnd),
+    ) -> Self {
+        Self { segments, index, watermarks, epoch: AtomicU64::new(epoch.0), end: Mutex::new(end) }
+    }
+
+    /// Epoch of the partition now.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    /// Where the log ends with everything written.
+    pub(crate) fn end(&self) -> LogEnd {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_end(&self, end: LogEnd) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
 }
 
 /// Reads committed records of one partition. Cheap to clone; each thread has its own.
@@ -80,7 +113,7 @@ impl Reader {
         let head = self.head();
         let from = if from == Sequence::ZERO { self.first() } else { from };
         if from > head {
-            return Ok(Block::empty(head, self.side.epoch));
+            return Ok(Block::empty(head, self.side.epoch()));
         }
         if from < self.first() {
             return Err(ReadError::BeforeFirst { first: self.first() });
@@ -124,7 +157,7 @@ impl Reader {
         let head = self.head();
         let first = from.min(head);
         if first == Sequence::ZERO {
-            return Ok(Block::empty(head, self.side.epoch));
+            return Ok(Block::empty(head, self.side.epoch()));
         }
         let mut out = Gathered::new(bytes_max);
         let mut next = first;
@@ -187,7 +220,7 @@ impl Reader {
             return Err(ReadError::StreamNotFound { stream: query.stream.clone() });
         }
         if out.count == 0 {
-            return Ok(Block { at_end, ..Block::empty(head, self.side.epoch) });
+            return Ok(Block { at_end, ..Block::empty(head, self.side.epoch()) });
         }
         Ok(self.block(out, Ends { first, head, at_end }))
     }
@@ -236,6 +269,31 @@ impl Reader {
         let query = StreamQuery::last(stream.clone());
         let (postings, _) = self.postings(&query, query.from, 1, self.head())?;
         Ok(postings.first().map(|posting| posting.version))
+    }
+
+    /// The last committed sequence whose record is of `epoch` or an earlier one; 0 if there is
+    /// none. Epochs never fall along a log.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn last_of_epoch(&self, epoch: Epoch) -> Result<Sequence, ReadError> {
+        let (mut low, mut high) = (self.first().0, self.head().0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.epoch_at(Sequence(middle))? <= epoch {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(Sequence(low.saturating_sub(1)))
+    }
+
+    fn epoch_at(&self, sequence: Sequence) -> Result<Epoch, ReadError> {
+        let bytes = fetch_one(&self.side.segments, sequence)?;
+        decode(&bytes)
+            .map(|view| view.epoch())
+            .map_err(|error| ReadError::Undecodable { reason: error.to_string() })
     }
 
     fn block(&self, out: Gathered, ends: Ends) -> Block {

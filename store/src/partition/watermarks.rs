@@ -3,15 +3,19 @@
 //! ```text
 //!  first                      committed        durable      written
 //!    |---------- shown ----------|                |            |
-//!    level local:  committed = durable         level memory:  committed = written
+//!
+//!             alone          both                     told
+//!  memory     written        written and copied       told and written
+//!  local      durable        durable                  told and durable
+//!  pair       durable        durable and copied       told and durable
 //! ```
 //!
-//! All are inclusive sequences, 0 before the first record, and all but `first` stand only at the
-//! ends of appends. They are the only numbers that the writer and its readers share; none of them
-//! ever goes back.
+//! Which of the columns counts is the [`CommitRule`]. All marks are inclusive sequences, 0 before
+//! the first record, and all but `first` stand only at the ends of appends. None of them ever goes
+//! back, but for those of another node's copy when that node changes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::append::Durability;
@@ -20,6 +24,31 @@ use crate::event::Sequence;
 /// Called after the head has moved, once per batch. It must not block.
 pub type CommitListener = Arc<dyn Fn() + Send + Sync>;
 
+/// Called after another mark has moved, once per batch. It must not block.
+pub type MoveListener = Arc<dyn Fn(Moved) + Send + Sync>;
+
+/// Which mark has moved. What is committed is told to the [`CommitListener`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// More is written.
+    Written,
+    /// More is synced.
+    Durable,
+}
+
+/// What must be known before a record counts as committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommitRule {
+    /// Nothing commits.
+    Held,
+    /// This node alone decides.
+    Alone,
+    /// This node and the one that copies it.
+    Both,
+    /// Another node decides and tells.
+    Told,
+}
+
 /// Shared by the writer and the readers of one partition.
 pub struct Watermarks {
     level: Durability,
@@ -27,21 +56,72 @@ pub struct Watermarks {
     written: AtomicU64,
     durable: AtomicU64,
     committed: AtomicU64,
-    listeners: RwLock<Vec<CommitListener>>,
+    /// Synced on every node that must have it, and committed.
+    everywhere: AtomicU64,
+    copied: AtomicU64,
+    rule: Mutex<Ruling>,
+    on_commit: RwLock<Vec<CommitListener>>,
+    on_move: RwLock<Vec<MoveListener>>,
     waiting: Mutex<usize>,
     moved: Condvar,
 }
 
+/// What decides about commits. Whoever holds its lock is the only one who commits.
+#[derive(Debug)]
+struct Ruling {
+    rule: CommitRule,
+    /// The other node has it, in the way that the level asks for.
+    copied: Sequence,
+    /// The other node has synced it.
+    synced: Sequence,
+    /// Another node says that it is committed.
+    told: Sequence,
+}
+
+impl Ruling {
+    /// Up to where the log is committed, and up to where it is synced everywhere besides, when it
+    /// is written and durable so far on this node.
+    fn reach(&self, level: Durability, written: Sequence, durable: Sequence) -> Reach {
+        let here = if level == Durability::Memory { written } else { durable };
+        let both = durable.min(self.synced);
+        match self.rule {
+            CommitRule::Held => Reach::default(),
+            CommitRule::Alone => Reach { committed: here, everywhere: durable },
+            CommitRule::Both if level == Durability::Local => {
+                Reach { committed: here, everywhere: both }
+            }
+            CommitRule::Both => Reach { committed: here.min(self.copied), everywhere: both },
+            CommitRule::Told => {
+                // At level memory nobody says that the other node has synced anything.
+                let synced = if level == Durability::Memory { Sequence::ZERO } else { durable };
+                Reach { committed: here.min(self.told), everywhere: synced.min(self.told) }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Reach {
+    committed: Sequence,
+    everywhere: Sequence,
+}
+
 impl Watermarks {
-    /// Those of a log that ends with `last`, all of it durable and committed.
-    pub(crate) fn new(level: Durability, first: Sequence, last: Sequence) -> Self {
+    /// Those of a log that ends with `last`, all of it durable, and committed up to `committed`.
+    pub(crate) fn new(level: Durability, rule: CommitRule, log: KnownLog) -> Self {
+        let KnownLog { first, last, committed } = log;
+        let zero = Sequence::ZERO;
         Self {
             level,
             first: AtomicU64::new(first.0),
             written: AtomicU64::new(last.0),
             durable: AtomicU64::new(last.0),
-            committed: AtomicU64::new(last.0),
-            listeners: RwLock::new(Vec::new()),
+            committed: AtomicU64::new(committed.0),
+            everywhere: AtomicU64::new(committed.0),
+            copied: AtomicU64::new(0),
+            rule: Mutex::new(Ruling { rule, copied: zero, synced: zero, told: zero }),
+            on_commit: RwLock::new(Vec::new()),
+            on_move: RwLock::new(Vec::new()),
             waiting: Mutex::new(0),
             moved: Condvar::new(),
         }
@@ -71,15 +151,46 @@ impl Watermarks {
         Sequence(self.committed.load(Ordering::Acquire))
     }
 
-    /// What a power loss can't take and readers may see: stands in each new record as evidence for
-    /// recovery.
-    pub(crate) fn promised(&self) -> Sequence {
-        self.committed().min(self.durable())
+    /// What the node that copies this one has; 0 where there is none.
+    #[must_use]
+    pub fn copied(&self) -> Sequence {
+        Sequence(self.copied.load(Ordering::Acquire))
+    }
+
+    /// The rule by which commits are decided now.
+    #[must_use]
+    pub fn rule(&self) -> CommitRule {
+        self.ruling().rule
+    }
+
+    /// Known to be committed and with every node that must have it: no cut goes below.
+    #[must_use]
+    pub fn held(&self) -> Sequence {
+        match self.level {
+            Durability::Memory => self.committed(),
+            Durability::Local | Durability::Pair => self.everywhere(),
+        }
+    }
+
+    /// Committed, and no power loss of any node can take it: stands in each new record as evidence
+    /// for recovery.
+    pub(crate) fn everywhere(&self) -> Sequence {
+        Sequence(self.everywhere.load(Ordering::Acquire))
+    }
+
+    /// Whether records commit at this level before they are synced.
+    pub(crate) fn commits_unsynced(&self) -> bool {
+        self.level == Durability::Memory
     }
 
     /// Has `listener` called whenever the head has moved.
     pub fn on_commit(&self, listener: CommitListener) {
-        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+        self.on_commit.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
+    /// Has `listener` called whenever more is written or durable.
+    pub fn on_move(&self, listener: MoveListener) {
+        self.on_move.write().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 
     /// Waits until the head is above `sequence`, or the time is over. Returns the head.
@@ -108,34 +219,112 @@ impl Watermarks {
 
     /// The writer has handed everything up to `last` to the operating system.
     pub(crate) fn raise_written(&self, last: Sequence) {
-        self.written.fetch_max(last.0, Ordering::AcqRel);
-        self.commit();
+        let before = self.written.fetch_max(last.0, Ordering::AcqRel);
+        self.commit(|_| ());
+        self.tell_moved(before < last.0, Moved::Written);
     }
 
     /// Everything up to `last` is synced.
     pub(crate) fn raise_durable(&self, last: Sequence) {
-        self.durable.fetch_max(last.0, Ordering::AcqRel);
-        self.commit();
+        let before = self.durable.fetch_max(last.0, Ordering::AcqRel);
+        self.commit(|_| ());
+        self.tell_moved(before < last.0, Moved::Durable);
+    }
+
+    /// Decides by another rule from now on. When this returns, nothing is committed by the former
+    /// one any more.
+    pub(crate) fn set_rule(&self, rule: CommitRule) {
+        self.commit(|ruling| {
+            ruling.rule = rule;
+            if rule != CommitRule::Told {
+                ruling.told = Sequence::ZERO;
+            }
+        });
+    }
+
+    /// The other node has everything up to `last`, synced unless the level is `memory`.
+    pub(crate) fn raise_copied(&self, last: Sequence) {
+        self.commit(|ruling| {
+            ruling.copied = ruling.copied.max(last);
+            if self.level != Durability::Memory {
+                ruling.synced = ruling.synced.max(last);
+            }
+        });
+    }
+
+    /// The other node has synced everything up to `last`.
+    pub(crate) fn raise_synced(&self, last: Sequence) {
+        self.commit(|ruling| {
+            ruling.synced = ruling.synced.max(last);
+            ruling.copied = ruling.copied.max(last);
+        });
+    }
+
+    /// Nothing is known of another node's copy.
+    pub(crate) fn reset_copied(&self) {
+        self.commit(|ruling| {
+            ruling.copied = Sequence::ZERO;
+            ruling.synced = Sequence::ZERO;
+        });
+    }
+
+    /// The node that decides has committed everything up to `last`.
+    pub(crate) fn raise_told(&self, last: Sequence) {
+        self.commit(|ruling| ruling.told = ruling.told.max(last));
+    }
+
+    /// Another node decides from now on: what the one before has told counts no more.
+    pub(crate) fn reset_told(&self) {
+        self.commit(|ruling| ruling.told = Sequence::ZERO);
     }
 
     /// The one place that decides what is committed.
-    fn commit(&self) {
-        let reached = match self.level {
-            Durability::Memory => self.written(),
-            Durability::Local => self.durable(),
+    fn commit(&self, change: impl FnOnce(&mut Ruling)) {
+        let committed = {
+            let mut ruling = self.ruling();
+            change(&mut ruling);
+            self.copied.store(ruling.copied.0, Ordering::Release);
+            // In this order, so that a write in between can't make it look durable before written.
+            let (durable, written) = (self.durable(), self.written());
+            assert!(durable <= written, "nothing is durable before it is written");
+            let reach = ruling.reach(self.level, written, durable);
+            let before = self.committed.fetch_max(reach.committed.0, Ordering::AcqRel);
+            self.everywhere.fetch_max(reach.everywhere.0, Ordering::AcqRel);
+            before < reach.committed.0
         };
-        assert!(self.durable() <= self.written(), "nothing is durable before it is written");
-        let before = self.committed.fetch_max(reached.0, Ordering::AcqRel);
-        if before < reached.0 {
+        if committed {
             // The lock orders this wake-up after the check of a waiter that just missed it.
             if *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) > 0 {
                 self.moved.notify_all();
             }
-            for listener in &*self.listeners.read().unwrap_or_else(PoisonError::into_inner) {
+            for listener in &*self.on_commit.read().unwrap_or_else(PoisonError::into_inner) {
                 listener();
             }
         }
     }
+
+    fn tell_moved(&self, has_moved: bool, which: Moved) {
+        if has_moved {
+            for listener in &*self.on_move.read().unwrap_or_else(PoisonError::into_inner) {
+                listener(which);
+            }
+        }
+    }
+
+    fn ruling(&self) -> MutexGuard<'_, Ruling> {
+        self.rule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of a log when it is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownLog {
+    /// Oldest sequence that is kept.
+    pub(crate) first: Sequence,
+    /// Newest sequence, inclusive; it is durable.
+    pub(crate) last: Sequence,
+    /// Committed up to here, inclusive.
+    pub(crate) committed: Sequence,
 }
 
 impl std::fmt::Debug for Watermarks {
@@ -150,50 +339,4 @@ impl std::fmt::Debug for Watermarks {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[test]
-    fn the_level_decides_what_is_committed() {
-        let rows = [(Durability::Memory, 5, 5, 5), (Durability::Local, 0, 3, 3)];
-        for (level, after_write, after_sync, promised) in rows {
-            let marks = Watermarks::new(level, Sequence(1), Sequence(0));
-            marks.raise_written(Sequence(5));
-            assert_eq!(marks.committed(), Sequence(after_write), "{level}");
-            assert_eq!(marks.promised(), Sequence(0));
-            marks.raise_durable(Sequence(3));
-            assert_eq!(marks.committed(), Sequence(after_sync), "{level}");
-            assert_eq!(marks.promised(), Sequence(promised.min(3)));
-        }
-    }
-
-    #[test]
-    fn listeners_hear_once_per_move() {
-        let marks = Watermarks::new(Durability::Local, Sequence(1), Sequence(0));
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&heard);
-        marks.on_commit(Arc::new(move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }));
-        marks.raise_written(Sequence(4));
-        assert_eq!(heard.load(Ordering::Relaxed), 0);
-        marks.raise_durable(Sequence(2));
-        marks.raise_durable(Sequence(2));
-        marks.raise_durable(Sequence(4));
-        assert_eq!(heard.load(Ordering::Relaxed), 2);
-    }
-
-    #[test]
-    fn a_waiter_wakes_when_the_head_moves() {
-        let marks = Arc::new(Watermarks::new(Durability::Memory, Sequence(1), Sequence(7)));
-        assert_eq!(marks.wait_past(Sequence(6), Duration::ZERO), Sequence(7));
-        assert_eq!(marks.wait_past(Sequence(7), Duration::from_millis(1)), Sequence(7));
-        let other = Arc::clone(&marks);
-        let waiter =
-            std::thread::spawn(move || other.wait_past(Sequence(7), Duration::from_secs(20)));
-        marks.raise_written(Sequence(9));
-        assert_eq!(waiter.join().unwrap(), Sequence(9));
-    }
-}
+mod tests;

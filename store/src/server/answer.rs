@@ -7,6 +7,7 @@ use broker::error_code::ErrorCode;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::reign::ReignState;
 use crate::wire::append::{AppendDone, AppendReply, AppendResult};
 use crate::wire::plain::{PlainAppended, PlainDetail, PlainError, PlainFailure};
 use crate::wire::{Refusal, WireError};
@@ -17,18 +18,18 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// The answer to one request, ready to be sent; cloning it copies nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub struct Answer {
     /// The error, if it is one; the body then is an [`ErrorBody`].
-    pub(super) code: Option<ErrorCode>,
+    pub code: Option<ErrorCode>,
     /// With an error: when to try again.
-    pub(super) retry_after: Duration,
+    pub retry_after: Duration,
     /// The one body frame.
-    pub(super) body: Bytes,
+    pub body: Bytes,
 }
 
 impl Answer {
     /// A positive answer.
-    pub(super) const fn done(body: Bytes) -> Self {
+    pub const fn done(body: Bytes) -> Self {
         Self { code: None, retry_after: Duration::ZERO, body }
     }
 
@@ -42,8 +43,13 @@ impl Answer {
         }
     }
 
+    /// The refusal of a whole message for a reason that may last.
+    pub(super) fn retry_later(failure: &Failure, retry_after: Duration) -> Self {
+        Self { retry_after, ..Self::failed(failure) }
+    }
+
     /// How much it weighs.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.body.len()
     }
 }
@@ -144,7 +150,9 @@ impl From<&AppendError> for Failure {
                     .number("partition", u64::from(partition.0))
             }
             AppendError::BadSignature { id } => failure(ErrorCode::BAD_SIGNATURE).text("id", id),
-            AppendError::NotHosted { .. } | AppendError::Closed => failure(ErrorCode::NOT_LEADER),
+            AppendError::NotHosted { .. } | AppendError::NotLeader | AppendError::Closed => {
+                failure(ErrorCode::NOT_LEADER)
+            }
             AppendError::LogUnreadable { .. } => {
                 log::error!("an append was refused: {error}");
                 let sentence = "the log can't be read where this append must be compared: the \
@@ -188,8 +196,24 @@ impl From<&ReadError> for Failure {
     }
 }
 
+/// The nodes that have synced every one of these. At level `memory` no disk has it yet.
+fn durable_on<'a>(state: &ReignState, receipts: impl Iterator<Item = &'a Receipt>) -> Vec<Uuid> {
+    let (mut synced, mut copied) = (true, None);
+    for receipt in receipts {
+        synced &= receipt.durability >= Durability::Local;
+        copied = Some(copied.unwrap_or(true) && receipt.copied);
+    }
+    match (synced, copied) {
+        (false, _) => Vec::new(),
+        (true, Some(true)) => state.members.clone(),
+        (true, _) => vec![state.incarnation],
+    }
+}
+
 /// The body of the reply to a message.
-pub(super) fn append_reply(incarnation: Uuid, results: &[Result<Receipt, AppendError>]) -> Answer {
+pub(super) fn append_reply(state: &ReignState, results: &[Result<Receipt, AppendError>]) -> Answer {
+    let receipts = results.iter().flatten();
+    let durable_on = durable_on(state, receipts);
     let results = results.iter().map(|result| match result {
         Ok(receipt) => AppendResult::Done(AppendDone {
             first: receipt.first,
@@ -201,12 +225,6 @@ pub(super) fn append_reply(incarnation: Uuid, results: &[Result<Receipt, AppendE
         Err(error) => AppendResult::Refused(Failure::from(error).refusal()),
     });
     let results = results.collect::<Vec<_>>();
-    let synced = results.iter().all(|result| match result {
-        AppendResult::Done(done) => done.durability >= Durability::Local,
-        AppendResult::Refused(_) => true,
-    });
-    // At level `memory` no disk has it yet.
-    let durable_on = if synced { vec![incarnation] } else { Vec::new() };
     match (AppendReply { durable_on, results }).encode() {
         Ok(body) => Answer::done(Bytes::from(body)),
         Err(error) => Answer::failed(&Failure::new(ErrorCode::INTERNAL, error.to_string())),
@@ -216,12 +234,12 @@ pub(super) fn append_reply(incarnation: Uuid, results: &[Result<Receipt, AppendE
 /// The map that an ordinary client gets for its append.
 pub(super) fn plain_appended(
     partition: u16,
-    incarnation: Uuid,
+    state: &ReignState,
     result: Option<&Result<Receipt, AppendError>>,
 ) -> Bytes {
     match result {
         Some(Ok(receipt)) => {
-            let synced = receipt.durability >= Durability::Local;
+            let durable_on = durable_on(state, std::iter::once(receipt));
             let appended = PlainAppended {
                 partition,
                 first_sequence: receipt.first.0,
@@ -229,7 +247,7 @@ pub(super) fn plain_appended(
                 version: receipt.versions.first().map_or(0, |version| version.0),
                 epoch: receipt.epoch.0,
                 durability: receipt.durability.as_str().to_owned(),
-                durable_on: if synced { vec![incarnation.to_string()] } else { Vec::new() },
+                durable_on: durable_on.iter().map(ToString::to_string).collect(),
                 duplicate: receipt.duplicate,
             };
             appended.encode().map(Bytes::from).unwrap_or_default()

@@ -8,7 +8,8 @@ use broker::net::Endpoint;
 use thiserror::Error;
 
 use super::units::StoreSpec;
-use crate::NodeOptions;
+use crate::pair::{PairSettings, SettingsError};
+use crate::{Durability, NodeOptions};
 
 /// Shortest heartbeat that is of use.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(20);
@@ -41,6 +42,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Engine options: segment size, durability, queues.
     pub node: NodeOptions,
+    /// The pair that this node belongs to.
+    pub pair: Option<PairSettings>,
 }
 
 /// Why a configuration is refused.
@@ -84,6 +87,15 @@ pub enum ConfigError {
     /// An engine option.
     #[error("{0}")]
     Node(String),
+    /// Two copies where there is one node.
+    #[error(
+        "--durability pair needs a pair: name --role, --peer, --pair-listen and --witness, or \
+             choose local"
+    )]
+    NoPair,
+    /// A setting of the pair.
+    #[error(transparent)]
+    Pair(#[from] SettingsError),
 }
 
 impl Default for Config {
@@ -101,6 +113,7 @@ impl Default for Config {
             open_network: false,
             heartbeat: Duration::from_millis(500),
             node: NodeOptions::default(),
+            pair: None,
         }
     }
 }
@@ -121,9 +134,7 @@ impl Config {
             (&self.feed, &self.advertise_feed, "--advertise-feed"),
         ];
         for (endpoint, advertised, flag) in sockets {
-            if !endpoint.is_loopback() && !self.open_network {
-                return Err(ConfigError::OpenNetwork { endpoint: endpoint.clone() });
-            }
+            self.check_reach(endpoint)?;
             if endpoint.has_wildcard_host() && advertised.is_none() {
                 return Err(ConfigError::Wildcard { endpoint: endpoint.clone(), flag });
             }
@@ -141,7 +152,30 @@ impl Config {
                 return Err(ConfigError::Host { store, last, first, end });
             }
         }
+        match &self.pair {
+            None if self.node.durability == Durability::Pair => return Err(ConfigError::NoPair),
+            None => {}
+            Some(pair) => {
+                // The other node is told with --peer where to connect, so a wildcard will do.
+                self.check_reach(&pair.listen)?;
+                pair.validate()?;
+            }
+        }
         self.node.validate().map_err(|error| ConfigError::Node(error.to_string()))
+    }
+
+    fn check_reach(&self, endpoint: &Endpoint) -> Result<(), ConfigError> {
+        if endpoint.is_loopback() || self.open_network {
+            return Ok(());
+        }
+        Err(ConfigError::OpenNetwork { endpoint: endpoint.clone() })
+    }
+
+    /// How often brokers hear from us. In a pair they should notice a silent leader as soon as the
+    /// other node does.
+    pub(super) fn broker_heartbeat(&self) -> Duration {
+        let pair = self.pair.as_ref().map(|pair| pair.timing.heartbeat);
+        pair.map_or(self.heartbeat, |heartbeat| self.heartbeat.min(heartbeat.max(HEARTBEAT_MIN)))
     }
 }
 

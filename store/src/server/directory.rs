@@ -14,7 +14,7 @@ use crate::{Partition, PartitionNumber, Store};
 /// Each change has a number. A loop compares it with the last one that it has followed, and the
 /// broker loop reports when it has let go of partitions that left: only then is a store closed.
 #[derive(Clone, Default)]
-pub(super) struct Directory(Arc<Shared>);
+pub(crate) struct Directory(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -33,19 +33,19 @@ struct State {
 
 /// One partition as a loop sees it.
 #[derive(Clone)]
-pub(super) struct Hosted {
-    pub(super) store: StoreName,
+pub(crate) struct Hosted {
+    pub(crate) store: StoreName,
     /// How many partitions the store has.
-    pub(super) partitions: u16,
-    pub(super) partition: Partition,
+    pub(crate) partitions: u16,
+    pub(crate) partition: Partition,
     /// The change that brought it. A store that went and came back is another one to the loops,
     /// although its partitions have the same ids.
-    pub(super) since: u64,
+    pub(crate) since: u64,
 }
 
 /// Why a partition is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Absent {
+pub(crate) enum Absent {
     /// No store of this name is served here.
     Store,
     /// The store has no such partition.
@@ -63,12 +63,12 @@ impl Directory {
     }
 
     /// Has a loop woken at every change.
-    pub(super) fn watch(&self, waker: &Waker) {
+    pub(crate) fn watch(&self, waker: &Waker) {
         self.lock().wakers.push(waker.clone());
     }
 
     /// Starts serving a store.
-    pub(super) fn insert(&self, store: Store) {
+    pub(crate) fn insert(&self, store: Store) {
         let mut state = self.lock();
         state.changed();
         let since = state.changes;
@@ -76,7 +76,7 @@ impl Directory {
     }
 
     /// Stops serving a store; the number of the change, or `None` if it was not served.
-    pub(super) fn remove(&self, name: &StoreName) -> Option<u64> {
+    pub(crate) fn remove(&self, name: &StoreName) -> Option<u64> {
         let mut state = self.lock();
         state.stores.remove(name)?;
         state.changed();
@@ -84,12 +84,12 @@ impl Directory {
     }
 
     /// The number of the newest change.
-    pub(super) fn changes(&self) -> u64 {
+    pub(crate) fn changes(&self) -> u64 {
         self.lock().changes
     }
 
     /// Everything that is served, with the number of the change that made it so.
-    pub(super) fn snapshot(&self) -> (u64, Vec<Hosted>) {
+    pub(crate) fn snapshot(&self) -> (u64, Vec<Hosted>) {
         let state = self.lock();
         let hosted = state
             .stores
@@ -99,12 +99,12 @@ impl Directory {
     }
 
     /// The stores that are served.
-    pub(super) fn stores(&self) -> Vec<Store> {
+    pub(crate) fn stores(&self) -> Vec<Store> {
         self.lock().stores.values().map(|(_, store)| store.clone()).collect()
     }
 
     /// One partition.
-    pub(super) fn find(&self, name: &StoreName, number: u16) -> Result<Hosted, Absent> {
+    pub(crate) fn find(&self, name: &StoreName, number: u16) -> Result<Hosted, Absent> {
         let state = self.lock();
         let (since, store) = state.stores.get(name).ok_or(Absent::Store)?;
         let partitions = store.partitions();
@@ -116,14 +116,14 @@ impl Directory {
     }
 
     /// The broker loop holds nothing any more that left with this change or before.
-    pub(super) fn settle(&self, change: u64) {
+    pub(crate) fn settle(&self, change: u64) {
         let mut state = self.lock();
         state.settled = state.settled.max(change);
         self.0.settled.notify_all();
     }
 
     /// Waits until the broker loop has settled a change; `false` if it takes too long.
-    pub(super) fn wait_settled(&self, change: u64, timeout: Duration) -> bool {
+    pub(crate) fn wait_settled(&self, change: u64, timeout: Duration) -> bool {
         let waiting =
             self.0.settled.wait_timeout_while(self.lock(), timeout, |state| state.settled < change);
         let (state, _) = waiting.unwrap_or_else(PoisonError::into_inner);

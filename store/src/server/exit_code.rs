@@ -15,10 +15,12 @@
 //! | 10 | a thread failed | helps; report it |
 //! | 11 | the operating system refused something | may help |
 //! | 12 | `verify` found a torn tail and no damage | – |
+//! | 13 | the node must not be, or go on, in its pair like this | does not help |
 
 use super::admin::AdminError;
 use super::lifecycle::Fatal;
 use super::start::{RunError, StartError};
+use crate::pair::PairError;
 use crate::{OpenError, StoreError};
 
 /// A command was refused.
@@ -46,6 +48,8 @@ pub const EXIT_SYSTEM: u8 = 11;
 
 /// `verify` found a torn tail and no damage.
 pub const EXIT_TORN_TAIL: u8 = 12;
+/// The node must not be, or go on, in its pair like this.
+pub const EXIT_PAIR: u8 = 13;
 
 /// The code of a process that ended with this error.
 #[must_use]
@@ -53,6 +57,7 @@ pub fn of_run(error: &RunError) -> u8 {
     match error {
         RunError::Fatal(Fatal::Poisoned { .. }) => EXIT_POISONED,
         RunError::Fatal(Fatal::Thread { .. }) => EXIT_THREAD,
+        RunError::Fatal(Fatal::Pair(_)) => EXIT_PAIR,
         RunError::Start(error) => of_start(error),
     }
 }
@@ -64,6 +69,7 @@ pub fn of_command(error: &AdminError) -> u8 {
         AdminError::Command(_) | AdminError::NoDirectory(_) => EXIT_USAGE,
         AdminError::Store(error) => of_store(error),
         AdminError::Open(error) => of_open(error),
+        AdminError::NoMember(_) => EXIT_REFUSED,
         AdminError::Refused { code, .. } => *code,
         AdminError::Unreachable { .. } => EXIT_LOCKED,
         AdminError::Socket { .. } => EXIT_SYSTEM,
@@ -75,10 +81,16 @@ fn of_start(error: &StartError) -> u8 {
         StartError::Config(_) | StartError::NoStore => EXIT_USAGE,
         StartError::Open(error) => of_open(error),
         StartError::Store(error) => of_store(error),
-        StartError::NothingLeft { problem, .. } => of_open(problem),
-        StartError::Bind(_) => EXIT_BIND,
+        StartError::NothingLeft { problem, .. } | StartError::Unsound { problem, .. } => {
+            of_open(problem)
+        }
+        StartError::Bind(_) | StartError::Pair(PairError::Bind(_)) => EXIT_BIND,
+        StartError::Pair(PairError::Record(_)) => EXIT_DAMAGED,
+        StartError::Pair(PairError::Save(error)) => of_open(error),
         StartError::Admin(error) => of_command(error),
-        StartError::Socket(_) | StartError::Resources(_) => EXIT_SYSTEM,
+        StartError::Socket(_)
+        | StartError::Resources(_)
+        | StartError::Pair(PairError::Socket(_) | PairError::Resources(_)) => EXIT_SYSTEM,
     }
 }
 
@@ -90,11 +102,13 @@ pub fn of_open(error: &OpenError) -> u8 {
         OpenError::Missing { .. }
         | OpenError::Exchanged { .. }
         | OpenError::OtherPartition { .. }
-        | OpenError::NodeFileMissing { .. } => EXIT_MISSING,
+        | OpenError::NodeFileMissing { .. }
+        | OpenError::NoNode { .. } => EXIT_MISSING,
         OpenError::Corrupt { .. } | OpenError::EpochBehind { .. } | OpenError::Index(_) => {
             EXIT_DAMAGED
         }
         OpenError::NewerFormat { .. } => EXIT_NEWER,
+        OpenError::PairMember { .. } => EXIT_PAIR,
         OpenError::Options { .. } => EXIT_USAGE,
         OpenError::Io { .. } => EXIT_SYSTEM,
     }

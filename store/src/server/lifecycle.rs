@@ -33,15 +33,18 @@ pub enum Fatal {
         /// What it said.
         reason: String,
     },
+    /// The node must not go on in its pair.
+    #[error("{0}")]
+    Pair(String),
 }
 
 /// Shared by all threads of a process.
 #[derive(Clone)]
-pub(super) struct Lifecycle {
+pub(crate) struct Lifecycle {
     /// Asks the broker loop, which takes new work, to finish.
-    pub(super) intake: Stop,
+    pub(crate) intake: Stop,
     /// Asks all other loops to finish, once the broker loop has.
-    pub(super) rest: Stop,
+    pub(crate) rest: Stop,
     state: Arc<(Mutex<State>, Condvar)>,
 }
 
@@ -53,19 +56,19 @@ struct State {
 
 impl Lifecycle {
     /// A process that stops when `intake` is requested, e.g. by a signal.
-    pub(super) fn new(intake: Stop) -> Self {
+    pub(crate) fn new(intake: Stop) -> Self {
         Self { intake, rest: Stop::new(), state: Arc::default() }
     }
 
     /// A broker knows us.
-    pub(super) fn now_serving(&self) {
+    pub(crate) fn now_serving(&self) {
         let (state, changed) = &*self.state;
         state.lock().unwrap_or_else(PoisonError::into_inner).serving = true;
         changed.notify_all();
     }
 
     /// Waits until a broker knows us; `false` if that takes too long.
-    pub(super) fn wait_serving(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_serving(&self, timeout: Duration) -> bool {
         let (state, changed) = &*self.state;
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, _) = changed
@@ -75,7 +78,7 @@ impl Lifecycle {
     }
 
     /// Something happened that the process must not outlive. The first reason is kept.
-    pub(super) fn fail(&self, fatal: Fatal) {
+    pub(crate) fn fail(&self, fatal: Fatal) {
         log::error!("{fatal}");
         let (state, _) = &*self.state;
         state.lock().unwrap_or_else(PoisonError::into_inner).fatal.get_or_insert(fatal);
@@ -83,12 +86,12 @@ impl Lifecycle {
     }
 
     /// Why the process has to end, if it has to.
-    pub(super) fn fatal(&self) -> Option<Fatal> {
+    pub(crate) fn fatal(&self) -> Option<Fatal> {
         self.state.0.lock().unwrap_or_else(PoisonError::into_inner).fatal.clone()
     }
 
     /// Starts a thread whose error or panic ends the process.
-    pub(super) fn spawn<E: std::fmt::Display>(
+    pub(crate) fn spawn<E: std::fmt::Display>(
         &self,
         name: &'static str,
         body: impl FnOnce() -> Result<(), E> + Send + 'static,
@@ -106,7 +109,7 @@ impl Lifecycle {
 }
 
 /// A queue into a loop: whoever sends also wakes the loop.
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     sender: crossbeam_channel::Sender<T>,
     waker: Waker,
 }
@@ -120,13 +123,13 @@ impl<T> Clone for Queue<T> {
 impl<T> Queue<T> {
     /// A queue and the end that the loop keeps. What it carries is bounded by what the loop itself
     /// let under way; sending never blocks.
-    pub(super) fn new(waker: Waker) -> (Self, crossbeam_channel::Receiver<T>) {
+    pub(crate) fn new(waker: Waker) -> (Self, crossbeam_channel::Receiver<T>) {
         let (sender, receiver) = crossbeam_channel::unbounded();
         (Self { sender, waker }, receiver)
     }
 
     /// Hands over one item. A loop that has ended no longer needs it.
-    pub(super) fn send(&self, item: T) {
+    pub(crate) fn send(&self, item: T) {
         if self.sender.send(item).is_ok() {
             self.waker.wake();
         }

@@ -11,7 +11,7 @@ use zmq::{Context, Socket, SocketType};
 
 /// Which of the process's brokers, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct LinkNumber(pub(super) usize);
+pub struct LinkNumber(pub usize);
 
 /// How soon a full socket is tried again.
 const FULL_RETRY: Duration = Duration::from_millis(10);
@@ -38,6 +38,10 @@ pub(super) enum LinkEvent {
     Request(WorkerRequest),
     /// The broker listens, and knows what we serve.
     Up,
+    /// The conversation is over; another one begins later. The broker sends anew what we had.
+    Down,
+    /// Work waits for a partition that nobody leads, as far as the broker knows.
+    Vote,
 }
 
 impl BrokerLink {
@@ -58,6 +62,11 @@ impl BrokerLink {
 
     pub(super) const fn socket(&self) -> Option<&Socket> {
         self.socket.as_ref()
+    }
+
+    /// Whether the broker listens.
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_up()
     }
 
     /// When [`BrokerLink::tick`] is due.
@@ -138,23 +147,23 @@ impl BrokerLink {
                     log::info!("registered at the broker {} ({broker})", self.endpoint);
                     events.push(LinkEvent::Up);
                 }
-                WorkerOutput::Reopen { at } => self.close(at),
+                WorkerOutput::Reopen { at } => self.close(at, events),
                 WorkerOutput::Refused { service, code, error } => {
                     let (broker, message) = (&self.endpoint, &error.message);
                     log::warn!("{broker} refuses {service}: {} {message}", code.as_str());
                 }
-                // A node without a peer leads whatever it hosts: there is nobody to elect.
-                WorkerOutput::Vote { .. } => {}
+                WorkerOutput::Vote { .. } => events.push(LinkEvent::Vote),
             }
         }
         if self.outbox.len() > OUTBOX_MAX {
             log::warn!("{} takes nothing any more: connecting anew", self.endpoint);
-            self.close(now);
+            self.close(now, events);
         }
         self.flush()
     }
 
-    fn close(&mut self, open_at: Instant) {
+    fn close(&mut self, open_at: Instant, events: &mut Vec<LinkEvent>) {
+        events.push(LinkEvent::Down);
         self.socket = None;
         self.outbox.clear();
         self.open_at = Some(open_at);

@@ -21,57 +21,60 @@ pub mod admin;
 mod answer;
 mod append;
 pub mod config;
-mod directory;
+pub(crate) mod directory;
 pub mod exit_code;
 mod feed;
-mod lifecycle;
+pub(crate) mod lifecycle;
 mod link;
 mod plain;
 mod reading;
+pub(crate) mod reign;
 mod replay;
 mod session;
-mod start;
+pub(crate) mod start;
 mod status;
 pub mod units;
+
+/// The machine that keeps a client's appends in order, for those who drive it without a socket.
+pub mod machines {
+    pub use super::answer::Answer;
+    pub use super::link::LinkNumber;
+    pub use super::session::{Arrival, Decision, SessionLimits, SessionTable};
+}
 
 pub use self::lifecycle::Fatal;
 pub use self::start::{Handle, RunError, StartError, run, start};
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use broker::net::Endpoint;
 use uuid::Uuid;
 
-use crate::event::Epoch;
-use crate::{Durability, Node};
+use self::reign::{Reign, ReignState};
+use crate::Durability;
 
 /// Who answers: stands in replies, blocks and feed messages.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Identity {
-    incarnation: Arc<Mutex<Uuid>>,
-    /// Lineage of its history.
-    lineage: Uuid,
-    /// The current reign.
-    epoch: Epoch,
+    reign: Reign,
     /// Level at which a record is committed.
     durability: Durability,
 }
 
 impl Identity {
-    fn new(node: &Node, durability: Durability) -> Self {
-        let incarnation = Arc::new(Mutex::new(node.incarnation()));
-        Self { incarnation, lineage: node.lineage(), epoch: node.epoch(), durability }
-    }
-
-    /// Incarnation of the data directory.
-    fn incarnation(&self) -> Uuid {
-        *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What holds now.
+    fn state(&self) -> Arc<ReignState> {
+        self.reign.state()
     }
 
     /// Data came that may be older or other than what was there: whoever knew this node by what it
     /// had must not take it for the same.
     fn renew(&self, incarnation: Uuid) {
-        *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = incarnation;
+        self.reign.change(|state| {
+            state.incarnation = incarnation;
+            state.members = vec![incarnation];
+            state.leader = Some(incarnation);
+        });
     }
 }
 

@@ -28,11 +28,11 @@ const ASKERS_MAX: usize = 8;
 
 /// Bounds of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SessionLimits {
+pub struct SessionLimits {
     /// Most sessions; the one unused for longest is forgotten first.
-    pub(super) sessions_max: usize,
+    pub sessions_max: usize,
     /// Most bytes of kept answers over all sessions.
-    pub(super) answer_bytes_max: usize,
+    pub answer_bytes_max: usize,
 }
 
 impl Default for SessionLimits {
@@ -43,20 +43,20 @@ impl Default for SessionLimits {
 
 /// A message as far as order is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Arrival {
+pub struct Arrival {
     /// Its client's session.
-    pub(super) session: SessionId,
+    pub session: SessionId,
     /// Its number.
-    pub(super) number: u64,
+    pub number: u64,
     /// Lowest number that the client still waits for (inclusive).
-    pub(super) lowest: u64,
+    pub lowest: u64,
     /// The broker link that it came through.
-    pub(super) asker: LinkNumber,
+    pub asker: LinkNumber,
 }
 
 /// What to do with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Decision {
+pub enum Decision {
     /// Execute it and call [`SessionTable::answered`], or [`SessionTable::retract`] if it could
     /// not even be begun.
     Execute,
@@ -77,7 +77,7 @@ pub(super) enum Decision {
 
 /// The sessions of one partition.
 #[derive(Debug, Default)]
-pub(super) struct SessionTable {
+pub struct SessionTable {
     limits: SessionLimits,
     sessions: HashMap<SessionId, Session>,
     /// Sessions by when they were last used, oldest first.
@@ -103,7 +103,7 @@ impl SessionTable {
     }
 
     /// Takes a message in.
-    pub(super) fn arrive(&mut self, arrival: Arrival) -> Decision {
+    pub fn arrive(&mut self, arrival: Arrival) -> Decision {
         let Arrival { session: id, number, lowest, asker } = arrival;
         if !self.sessions.contains_key(&id) && !self.make_room() {
             return Decision::Full;
@@ -142,12 +142,7 @@ impl SessionTable {
     }
 
     /// A message that was to be executed is answered: keeps the answer and says who gets it.
-    pub(super) fn answered(
-        &mut self,
-        id: SessionId,
-        number: u64,
-        answer: &Answer,
-    ) -> Vec<LinkNumber> {
+    pub fn answered(&mut self, id: SessionId, number: u64, answer: &Answer) -> Vec<LinkNumber> {
         let Some(session) = self.sessions.get_mut(&id) else {
             return Vec::new();
         };
@@ -165,7 +160,7 @@ impl SessionTable {
 
     /// The message that [`Decision::Execute`] was just said for could not be begun: it is expected
     /// again.
-    pub(super) fn retract(&mut self, id: SessionId, number: u64) {
+    pub fn retract(&mut self, id: SessionId, number: u64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.under_way.remove(&number);
             if session.expected == number.saturating_add(1) {

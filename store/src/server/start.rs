@@ -17,9 +17,11 @@ use super::directory::Directory;
 use super::feed::{self, FeedError, FeedLoop};
 use super::lifecycle::{Fatal, Lifecycle};
 use super::reading::ReadThread;
+use super::reign::Reign;
 use super::replay::{self, ReplayError, ReplayLoop};
 use super::units::StoreSpec;
 use super::{Identity, Places};
+use crate::pair::{PairError, PairLoop, PairShared};
 use crate::{Node, OpenError, Store, StoreError};
 
 /// How often a starting process looks whether a broker knows it.
@@ -47,6 +49,22 @@ pub enum StartError {
         /// What is wrong.
         problem: Arc<OpenError>,
     },
+    /// A partition can't be served, which in a pair is too many: its node may come to lead.
+    #[error(
+        "{store}/{partition} cannot be served ({problem}), and a node of a pair needs all of its \
+         partitions: repair it, or start with an empty --data, which is filled by the other node"
+    )]
+    Unsound {
+        /// The store.
+        store: String,
+        /// The partition.
+        partition: u16,
+        /// What is wrong.
+        problem: Arc<OpenError>,
+    },
+    /// The pair's part can't be started.
+    #[error(transparent)]
+    Pair(#[from] PairError),
     /// Neither the command line nor the data directory names a store.
     #[error("there is no store to serve: name one with --store NAME:PARTITIONS")]
     NoStore,
@@ -81,6 +99,7 @@ pub struct Handle {
     lifecycle: Lifecycle,
     replay: Endpoint,
     feed: Endpoint,
+    pair_listen: Option<Endpoint>,
     /// Stops before the others.
     append: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
@@ -97,6 +116,12 @@ impl Handle {
     #[must_use]
     pub const fn feed(&self) -> &Endpoint {
         &self.feed
+    }
+
+    /// Where the other node of the pair connects, if there is one.
+    #[must_use]
+    pub const fn pair_listen(&self) -> Option<&Endpoint> {
+        self.pair_listen.as_ref()
     }
 
     /// Waits until a broker has taken our registrations; `false` if that takes too long.
@@ -143,8 +168,11 @@ impl Drop for Handle {
 /// ```text
 /// starlog-store replay tcp://127.0.0.1:40001
 /// starlog-store feed tcp://127.0.0.1:40002
+/// starlog-store pair-listen tcp://127.0.0.1:40003
 /// starlog-store serving
 /// ```
+///
+/// The third one stands there in a pair alone.
 ///
 /// # Errors
 /// [`RunError`] says what to do.
@@ -155,6 +183,9 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     let handle = start_with(config, stop.clone())?;
     announce(&format!("replay {}", handle.replay()));
     announce(&format!("feed {}", handle.feed()));
+    if let Some(pair_listen) = handle.pair_listen() {
+        announce(&format!("pair-listen {pair_listen}"));
+    }
     let mut serving = false;
     while !stop.is_requested() {
         if !serving && handle.wait_serving(Duration::ZERO) {
@@ -188,13 +219,15 @@ fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
     let (feed_socket, replay_socket) = (feed::socket(&context)?, replay::socket(&context)?);
     let replay = net::bind(&replay_socket, &config.listen)?;
     let feed = net::bind(&feed_socket, &config.feed)?;
-    let node = Arc::new(Node::open(&config.data, &config.node)?);
+    let node = Arc::new(match config.pair {
+        None => Node::open(&config.data, &config.node)?,
+        Some(_) => Node::open_member(&config.data, &config.node)?,
+    });
     let directory = Directory::default();
     let lifecycle = Lifecycle::new(stop);
     for store in stores(&node, config)? {
         serve(&store, &directory, &lifecycle);
     }
-    let identity = Identity::new(&node, config.node.durability);
     let places = Places {
         replay: config.advertise_listen.clone().unwrap_or_else(|| replay.clone()),
         feed: config.advertise_feed.clone().unwrap_or_else(|| feed.clone()),
@@ -207,16 +240,21 @@ fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
         lifecycle: lifecycle.clone(),
         replay,
         feed,
+        pair_listen: None,
         append: None,
         others: Vec::new(),
     };
     let shared = (&directory, &lifecycle);
+    let (reign, pair_loop) = reign(config, &context, (&node, &directory, &lifecycle))?;
+    handle.pair_listen = reign.pair().map(|pair| pair.listen().clone());
+    let identity = Identity { reign, durability: config.node.durability };
     let admin = AdminLoop::bind(&config.data, (node, identity.clone()), shared)?;
     let (reads, reader) = ReadThread::start(&lifecycle)?;
     handle.others.push(reader);
+    let heartbeat = config.broker_heartbeat();
     let settings = AppendSettings {
         brokers: config.brokers.clone(),
-        link: LinkSettings { heartbeat: config.heartbeat, ..LinkSettings::default() },
+        link: LinkSettings { heartbeat, ..LinkSettings::default() },
         identity: identity.clone(),
         places,
     };
@@ -227,7 +265,31 @@ fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
     handle.others.push(lifecycle.spawn("store-feed", move || feed_loop.run())?);
     handle.others.push(lifecycle.spawn("store-admin", move || admin.run())?);
     handle.append = Some(lifecycle.spawn("store-append", move || append_loop.run())?);
+    if let Some(pair_loop) = pair_loop {
+        handle.others.push(lifecycle.spawn("store-pair", move || pair_loop.run())?);
+    }
     Ok(handle)
+}
+
+/// Who leads at first: this node if it has no peer, nobody before the pair has decided.
+fn reign(
+    config: &Config,
+    context: &zmq::Context,
+    (node, directory, lifecycle): (&Arc<Node>, &Directory, &Lifecycle),
+) -> Result<(Reign, Option<PairLoop>), StartError> {
+    let Some(settings) = &config.pair else {
+        return Ok((Reign::alone(node), None));
+    };
+    let reign = Reign::member(node);
+    let shared = PairShared {
+        node: node.clone(),
+        directory: directory.clone(),
+        reign: reign.clone(),
+        lifecycle: lifecycle.clone(),
+    };
+    let (pair_loop, pair) = PairLoop::bind(context, settings.clone(), shared)?;
+    reign.set_pair(pair);
+    Ok((reign, Some(pair_loop)))
 }
 
 /// Creates the stores that were asked for, and lists all that are to be served.
@@ -237,18 +299,22 @@ fn stores(node: &Node, config: &Config) -> Result<Vec<Store>, StartError> {
     }
     let attached = node.stores().into_iter().filter(|info| !info.detached);
     let stores = attached.map(|info| node.store(&info.name)).collect::<Result<Vec<_>, _>>()?;
-    let mut broken = None;
-    for store in &stores {
-        for (partition, problem) in store.problems() {
-            let store = store.name().to_string();
-            let (partition, problem) = (partition.0, problem.clone());
-            broken.get_or_insert(StartError::NothingLeft { store, partition, problem });
+    let broken = stores.iter().find_map(|store| {
+        let (partition, problem) = store.problems().first()?;
+        Some((store.name().to_string(), partition.0, problem.clone()))
+    });
+    let any = stores.iter().any(|store| store.hosted().next().is_some());
+    match (broken, config.pair.is_some()) {
+        (Some((store, partition, problem)), true) => {
+            Err(StartError::Unsound { store, partition, problem })
         }
+        (Some((store, partition, problem)), false) if !any => {
+            Err(StartError::NothingLeft { store, partition, problem })
+        }
+        // A new node of a pair learns from the other one what there is to serve.
+        (None, false) if !any => Err(StartError::NoStore),
+        _ => Ok(stores),
     }
-    if stores.iter().any(|store| store.hosted().next().is_some()) {
-        return Ok(stores);
-    }
-    Err(broken.unwrap_or(StartError::NoStore))
 }
 
 /// Creates a store unless it is there as it was asked for. What was not asked for may be as it is.
@@ -268,7 +334,7 @@ pub(super) fn ensure(
 }
 
 /// Lists a store for the loops. A disk that fails one of its partitions ends the process.
-pub(super) fn serve(store: &Store, directory: &Directory, lifecycle: &Lifecycle) {
+pub(crate) fn serve(store: &Store, directory: &Directory, lifecycle: &Lifecycle) {
     for partition in store.hosted() {
         let (lifecycle, name) = (lifecycle.clone(), store.name().clone());
         let number = partition.number();

@@ -18,6 +18,7 @@ use crate::event::Sequence;
 use crate::index::{IndexCheck, IndexPlace};
 use crate::log::OpenError;
 use crate::log::control::Control;
+use crate::log::cut::Cut;
 use crate::log::disk::Disk;
 use crate::log::promise::Promise;
 use crate::log::recovery::INDEX_DIR;
@@ -118,15 +119,21 @@ impl VerifyReport {
 pub fn verify_partition(disk: &Arc<dyn Disk>, dir: &Path) -> Result<VerifyReport, OpenError> {
     let control = Control::read(&**disk, dir)?;
     let names = disk.list(dir).map_err(OpenError::io(dir))?;
-    let firsts: Vec<Sequence> = names.iter().filter_map(|name| segment_in_name(name)).collect();
+    let mut firsts: Vec<Sequence> = names.iter().filter_map(|name| segment_in_name(name)).collect();
+    // A cut that a crash has stopped goes on at the next opening: what lies behind it is gone.
+    let cut = Cut::read(&**disk, dir)?.map(|cut| cut.last);
+    if let Some(last) = cut {
+        let kept = firsts.partition_point(|first| *first <= last).max(1);
+        firsts.truncate(kept);
+    }
     let index = IndexPlace {
         disk: Arc::clone(disk),
         dir: dir.join(INDEX_DIR),
         partition_id: control.partition_id,
     };
-    let promised = Promise::read(&**disk, dir, control.partition_id)?;
+    let promise = Promise::read(&**disk, dir, control.partition_id)?;
     let check = IndexCheck::new(&index);
-    let mut verifier = Verifier::new((&**disk, dir), &control, check, promised);
+    let mut verifier = Verifier::new((&**disk, dir), &control, check, promise).until(cut);
     if firsts.first() != Some(&control.first) {
         verifier.damage(segment::missing(segment_path(dir, control.first), control.first));
     }

@@ -13,6 +13,7 @@ use crate::index::{IndexCheck, IndexEntry, SealedSegment};
 use crate::log::appender::LogEnd;
 use crate::log::control::Control;
 use crate::log::disk::Disk;
+use crate::log::promise::Promise;
 use crate::log::scan::{Window, look_behind};
 use crate::log::segment::{
     Extent, SEGMENT_FOOTER_BYTES, SEGMENT_HEADER_BYTES, SegmentFooter, decode_table, segment_path,
@@ -34,8 +35,10 @@ pub(super) enum Position {
 
 /// Goes through a log with everything it must remember.
 pub(super) struct Verifier<'a> {
-    /// Up to here (inclusive) the log was committed when it was last closed.
-    promised: Sequence,
+    /// What the last close left as evidence.
+    promise: Promise,
+    /// The log ends here, inclusive, whatever lies behind.
+    until: Option<Sequence>,
     disk: &'a dyn Disk,
     dir: &'a Path,
     partition_id: Uuid,
@@ -69,15 +72,15 @@ pub(super) fn missing(file: PathBuf, sequence: Sequence) -> Damage {
 }
 
 impl<'a> Verifier<'a> {
-    /// `promised` is what the last close left as evidence.
     pub(super) fn new(
         (disk, dir): (&'a dyn Disk, &'a Path),
         control: &Control,
         index: IndexCheck,
-        promised: Sequence,
+        promise: Promise,
     ) -> Self {
         Self {
-            promised,
+            promise,
+            until: None,
             disk,
             dir,
             partition_id: control.partition_id,
@@ -99,6 +102,11 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// Takes the log to end with a sequence, if one is given.
+    pub(super) fn until(self, until: Option<Sequence>) -> Self {
+        Self { until, ..self }
+    }
+
     pub(super) fn finish(self) -> (IndexCheck, VerifyReport) {
         (self.index, self.report)
     }
@@ -116,11 +124,11 @@ impl<'a> Verifier<'a> {
     pub(super) fn segment(&mut self, first: Sequence, position: Position) {
         self.report.segments += 1;
         let checked = self.open(first).and_then(|segment| match (&segment.footer, position) {
-            (Some(_), Position::Newest) => {
+            (Some(_), Position::Newest) if self.until.is_none() => {
                 Err(segment.damage(0, first, "the segment is sealed, so one after it is missing"))
             }
+            (_, Position::Newest) => self.open_end(&segment),
             (Some(footer), _) => self.sealed(&segment, footer),
-            (None, Position::Newest) => self.open_end(&segment),
             (None, Position::BeforeNewest(newest)) if self.is_empty(newest) => {
                 self.open_end(&segment)
             }
@@ -177,10 +185,15 @@ impl<'a> Verifier<'a> {
         let limit = segment.header.segment_bytes;
         let walk = self.walk(segment, limit)?;
         let stopped_at = walk.extent.end;
+        if self.until == Some(walk.whole.last) {
+            self.index.end_segment(None);
+            self.take(&walk);
+            return Ok(());
+        }
         let rest = look_behind(&*segment.file, stopped_at, limit);
         let rest =
             rest.map_err(|error| segment.unreadable(stopped_at, walk.at.last.next(), &error))?;
-        if walk.promised.max(rest.promised).max(self.promised) > walk.whole.last {
+        if self.promise.evidence(walk.promised.max(rest.promised)) > walk.whole.last {
             let why = walk.stop.map_or_else(String::new, |error| format!(": {error}"));
             let reason = format!("a committed record is unreadable{why}");
             return Err(segment.damage(stopped_at, walk.at.last.next(), reason));
@@ -238,7 +251,7 @@ impl<'a> Verifier<'a> {
             stop: None,
         };
         let mut window = Window::new(&*segment.file, limit);
-        while walk.extent.end < limit {
+        while walk.extent.end < limit && self.until != Some(walk.at.last) {
             let offset = walk.extent.end;
             let bytes = window.at(offset);
             let bytes =

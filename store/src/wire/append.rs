@@ -390,6 +390,7 @@ const fn durability_number(durability: Option<Durability>) -> u8 {
         None => 0,
         Some(Durability::Memory) => 1,
         Some(Durability::Local) => 2,
+        Some(Durability::Pair) => 3,
     }
 }
 
@@ -398,7 +399,8 @@ fn durability_from(number: u8) -> Result<Option<Durability>, WireError> {
         0 => Ok(None),
         1 => Ok(Some(Durability::Memory)),
         2 => Ok(Some(Durability::Local)),
-        number => Err(unknown("durability of a store without a peer", number)),
+        3 => Ok(Some(Durability::Pair)),
+        number => Err(unknown("durability", number)),
     }
 }
 

@@ -8,12 +8,15 @@
 //!                   40  8 last       last sequence of this message (inclusive); in a heartbeat
 //!                                    the head, equal to `previous`
 //!                   48  4 count of records              52  4 heartbeat interval, ms
+//!                   56  8 cut        last sequence before the first record of this epoch
+//!                                    (inclusive; 0 in the first epoch)
 //! frame 2  records  (kind 1 only) whole records back to back, exactly as on disk
 //! ```
 //!
 //! The 0x00 keeps a prefix match from confusing `order` and `orders`; both bytes of the partition
 //! are always there, so that partition 1 is no prefix of 10. A subscriber that sees `previous`
-//! above the last sequence it knows has missed something and asks the replayer for it.
+//! above the last sequence it knows has missed something and asks the replayer for it. One whose
+//! place, reached in a lower epoch, lies above `cut` has records that this history does not hold.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -31,7 +34,7 @@ pub const FEED_BYTES_MAX: usize = 64 * 1024;
 pub const TOPIC_BYTES_MAX: usize = 1 + *crate::names::STORE_NAME_BYTES.end() + 3;
 
 const MAGIC: [u8; 3] = *b"SLF";
-const HEADER_BYTES: usize = 56;
+const HEADER_BYTES: usize = 64;
 const TOPIC_PARTITION: u8 = b'P';
 
 /// What can be subscribed to: one partition.
@@ -96,6 +99,9 @@ pub struct FeedHeader {
     pub count: u32,
     /// How often heartbeats come: after four of them without a word, the publisher is silent.
     pub heartbeat_ms: u32,
+    /// Where the reigns before this epoch end (inclusive): a place above it that was reached in a
+    /// lower epoch is not in this history.
+    pub cut: Sequence,
 }
 
 impl FeedHeader {
@@ -115,6 +121,7 @@ impl FeedHeader {
         }
         out.extend_from_slice(&self.count.to_le_bytes());
         out.extend_from_slice(&self.heartbeat_ms.to_le_bytes());
+        out.extend_from_slice(&self.cut.0.to_le_bytes());
         debug_assert_eq!(out.len(), HEADER_BYTES);
         out
     }
@@ -149,6 +156,7 @@ impl FeedHeader {
             last: Sequence(cursor.u64("last sequence")?),
             count: cursor.u32("count")?,
             heartbeat_ms: cursor.u32("heartbeat interval")?,
+            cut: Sequence(cursor.u64("cut")?),
         };
         cursor.finish()?;
         Ok(decoded)

@@ -154,8 +154,9 @@ impl RequestMap<'_> {
             None => None,
             Some("memory") => Some(Durability::Memory),
             Some("local") => Some(Durability::Local),
+            Some("pair") => Some(Durability::Pair),
             Some(word) => {
-                return Err(wrong(&format!("durability {word:?} is neither memory nor local")));
+                return Err(wrong(&format!("durability {word:?} is none of memory, local, pair")));
             }
         };
         let events = self.events.iter().map(|event| event.to_event(body));

@@ -6,9 +6,11 @@
 //! CREDIT        client  [head | u64 bytes]            may now send up to `bytes`, cumulative
 //! CANCEL        client  [head]                        forget this read; no answer
 //! STATUS        client  [head]                        how is this process?
+//! HAND_OVER     client  [head]                        let the other node of the pair lead
 //! BLOCK         store   [head | block] [records]      a part of the answer, or its end
 //! FAIL          store   [head] [MessagePack error]    the end of a read that can't go on
 //! STATUS_REPLY  store   [head] [MessagePack status]
+//! DONE          store   [head] []                     a HAND_OVER is done: the other node leads
 //!
 //! head   0  3 "SLR"    3  1 version (1)    4  1 kind    5  1 flags
 //!        6  2 error code (FAIL only)       8  8 request number, chosen by the client
@@ -19,10 +21,11 @@
 //!       32  8 count_max  most records; 0 = no limit
 //!       40  8 at_least   sequence that the head must have reached before the answer begins
 //!       48  8 credit     bytes of records that may be sent, cumulative for this read
-//!       56  4 block_max  most bytes of records in one block (a larger record comes alone)
-//!       60  2 partition  62  1 source (0 all, 1 stream)  63  1 direction (0 forward, 1 backward)
-//!       64  1 store length   65  1 zero   66  2 stream length
-//!       68 .. store name | stream name
+//!       56  8 epoch      in which the reader came to its place; 0 = it does not say
+//!       64  4 block_max  most bytes of records in one block (a larger record comes alone)
+//!       68  2 partition  70  1 source (0 all, 1 stream)  71  1 direction (0 forward, 1 backward)
+//!       72  1 store length   73  1 zero   74  2 stream length
+//!       76 .. store name | stream name
 //!
 //! block 16 16 lineage   32 16 incarnation of the node   48  8 epoch
 //!       56  8 first     64  8 last     sequences of the first and last record, as sent; 0 if none
@@ -57,6 +60,8 @@ const STATUS: u8 = 4;
 const BLOCK: u8 = 5;
 const FAIL: u8 = 6;
 const STATUS_REPLY: u8 = 7;
+const HAND_OVER: u8 = 8;
+const DONE: u8 = 9;
 
 /// Number of a read, unique within the client's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +108,9 @@ pub struct Read {
     pub at_least: Sequence,
     /// Bytes of records that may be sent, cumulative.
     pub credit_bytes: u64,
+    /// The epoch in which the reader came to the place before `from`; zero if it does not say. A
+    /// history that went on below that place is told apart by it.
+    pub epoch: Epoch,
     /// Most bytes of records in one block.
     pub block_bytes_max: u32,
     /// Whether the leader must have been confirmed since the request arrived.
@@ -131,6 +139,11 @@ pub enum ReplayRequest {
         /// Number that the answer will carry.
         request: RequestNumber,
     },
+    /// Ask the leader of a pair to let the other node lead.
+    HandOver {
+        /// Number that the answer will carry.
+        request: RequestNumber,
+    },
 }
 
 /// What the store sends: two frames.
@@ -151,6 +164,11 @@ pub enum ReplayAnswer {
         request: RequestNumber,
         /// The map.
         body: Bytes,
+    },
+    /// What was asked for is done.
+    Done {
+        /// The question's number.
+        request: RequestNumber,
     },
 }
 
@@ -194,6 +212,7 @@ impl ReplayRequest {
             }
             Self::Cancel { request } => head(CANCEL, 0, 0, *request),
             Self::Status { request } => head(STATUS, 0, 0, *request),
+            Self::HandOver { request } => head(HAND_OVER, 0, 0, *request),
         })
     }
 
@@ -209,6 +228,7 @@ impl ReplayRequest {
             CREDIT => Self::Credit { request, credit_bytes: cursor.u64("credit")? },
             CANCEL => Self::Cancel { request },
             STATUS => Self::Status { request },
+            HAND_OVER => Self::HandOver { request },
             kind => return Err(unknown("kind of replay request", kind)),
         };
         cursor.finish()?;
@@ -233,6 +253,7 @@ impl ReplayAnswer {
                 (head(FAIL, 0, refusal.code, *request), refusal.body.clone())
             }
             Self::Status { request, body } => (head(STATUS_REPLY, 0, 0, *request), body.clone()),
+            Self::Done { request } => (head(DONE, 0, 0, *request), Bytes::new()),
         }
     }
 
@@ -270,6 +291,8 @@ impl ReplayAnswer {
             }
             FAIL => Self::Fail { request, refusal: Refusal { code, body } },
             STATUS_REPLY => Self::Status { request, body },
+            DONE if body.is_empty() => Self::Done { request },
+            DONE => return Err(WireError::Trailing { bytes: body.len() }),
             kind => return Err(unknown("kind of replay answer", kind)),
         };
         cursor.finish()?;
@@ -325,8 +348,8 @@ fn encode_read(read: &Read) -> Result<Vec<u8>, WireError> {
         ReadDirection::Backward => 1,
     };
     let mut out = head(READ, if read.strong { FLAG } else { 0 }, 0, read.request);
-    let places = [read.from, read.to, read.count_max, read.at_least.0, read.credit_bytes];
-    for place in places {
+    let Read { from, to, count_max, at_least, credit_bytes, epoch, .. } = read;
+    for place in [*from, *to, *count_max, at_least.0, *credit_bytes, epoch.0] {
         out.extend_from_slice(&place.to_le_bytes());
     }
     out.extend_from_slice(&read.block_bytes_max.to_le_bytes());
@@ -345,6 +368,7 @@ fn decode_read(mut cursor: Cursor, request: RequestNumber, flags: u8) -> Result<
     let count_max = cursor.u64("count")?;
     let at_least = Sequence(cursor.u64("at_least")?);
     let credit_bytes = cursor.u64("credit")?;
+    let epoch = Epoch(cursor.u64("epoch")?);
     let block_bytes_max = cursor.u32("block size")?;
     let partition = cursor.u16("partition")?;
     let source = cursor.u8("source")?;
@@ -378,6 +402,7 @@ fn decode_read(mut cursor: Cursor, request: RequestNumber, flags: u8) -> Result<
         count_max,
         at_least,
         credit_bytes,
+        epoch,
         block_bytes_max,
         strong,
     })

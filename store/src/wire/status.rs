@@ -2,6 +2,8 @@
 //!
 //! Fields that a reader does not know are ignored, so that newer processes may say more.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{WireError, map};
@@ -15,12 +17,15 @@ pub struct StatusReply {
     pub lineage: String,
     /// Its epoch.
     pub epoch: u64,
-    /// Durability level: `memory` or `local`.
+    /// Durability level: `memory`, `local` or `pair`.
     pub durability: String,
     /// Version of the software.
     pub version: String,
     /// One entry for each hosted partition.
     pub partitions: Vec<PartitionStatus>,
+    /// The pair that it belongs to; absent if it has no peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<PairStatus>,
 }
 
 /// One hosted partition.
@@ -44,8 +49,59 @@ pub struct PartitionStatus {
     pub committed: u64,
     /// Files of the log.
     pub segments: u32,
+    /// Records that were set aside when this node followed another leader: never acknowledged at
+    /// level `pair`, and never replayed by the system.
+    #[serde(default)]
+    pub parked_records: u64,
+    /// Files that hold them.
+    #[serde(default)]
+    pub parked_files: u32,
     /// What is wrong or slow, in words for people; empty when all is well.
     pub degraded: Vec<String>,
+}
+
+/// A pair as one of its nodes sees it. Words are for people, numbers for programs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairStatus {
+    /// How the node was configured: `primary` or `backup`.
+    pub role: String,
+    /// What it is now, for example `leading`, `following`, `candidate`.
+    pub standing: String,
+    /// Epoch of the configuration that it knows.
+    pub epoch: u64,
+    /// Incarnation of the leader as UUID text, if one is known.
+    pub leader: Option<String>,
+    /// Incarnations of the members, as UUID texts.
+    pub members: Vec<String>,
+    /// The other node.
+    pub peer: NeighbourStatus,
+    /// The witness.
+    pub witness: NeighbourStatus,
+    /// At the leader: events that the follower still lacks, if there is a follower.
+    pub lag_events: Option<u64>,
+    /// The same in bytes of records.
+    pub lag_bytes: Option<u64>,
+    /// On how many nodes an event stands when it is acknowledged now; 0 if nothing is.
+    pub copies: u8,
+    /// How often since the start of the process: `failovers`, `shrinks`, `grows`.
+    #[serde(default)]
+    pub counts: BTreeMap<String, u64>,
+    /// What is wrong, in words for people; empty when all is well.
+    pub degraded: Vec<String>,
+}
+
+/// Somebody whom a node of a pair hears, or should.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourStatus {
+    /// Where it can be reached.
+    pub endpoint: String,
+    /// Incarnation of the other node as UUID text, once it is known; absent for a witness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<String>,
+    /// How it is, in words: `heard 35 ms ago`.
+    pub words: String,
+    /// When it was last heard, in milliseconds before now; `None` = never.
+    pub heard_ms: Option<u64>,
 }
 
 impl StatusReply {
@@ -70,9 +126,8 @@ impl StatusReply {
 mod tests {
     use super::*;
 
-    #[test]
-    fn it_survives_the_way_there_and_back() {
-        let status = StatusReply {
+    fn status() -> StatusReply {
+        StatusReply {
             incarnation: "a".into(),
             lineage: "b".into(),
             epoch: 3,
@@ -88,10 +143,63 @@ mod tests {
                 durable: 8,
                 committed: 8,
                 segments: 1,
+                parked_records: 4,
+                parked_files: 1,
                 degraded: vec!["disk full".into()],
             }],
-        };
+            pair: None,
+        }
+    }
+
+    #[test]
+    fn it_survives_the_way_there_and_back() {
+        let status = status();
         assert_eq!(StatusReply::decode(&status.encode().unwrap()).unwrap(), status);
         assert!(StatusReply::decode(b"\x81").is_err());
+    }
+
+    #[test]
+    fn a_pair_survives_the_way_there_and_back() {
+        let pair = PairStatus {
+            role: "primary".into(),
+            standing: "leading".into(),
+            epoch: 7,
+            leader: Some("a".into()),
+            members: vec!["a".into(), "c".into()],
+            peer: NeighbourStatus {
+                endpoint: "tcp://10.0.0.2:7501".into(),
+                incarnation: Some("c".into()),
+                words: "heard 35 ms ago".into(),
+                heard_ms: Some(35),
+            },
+            witness: NeighbourStatus { words: "never heard".into(), ..Default::default() },
+            lag_events: Some(12),
+            lag_bytes: Some(4096),
+            copies: 2,
+            counts: BTreeMap::from([("failovers".to_owned(), 1)]),
+            degraded: vec!["the witness is silent".into()],
+        };
+        let status = StatusReply { pair: Some(pair), ..status() };
+        assert_eq!(StatusReply::decode(&status.encode().unwrap()).unwrap(), status);
+    }
+
+    /// A reply of a process that knows nothing of pairs is read, too.
+    #[test]
+    fn fields_of_pairs_may_be_absent() {
+        #[derive(Serialize)]
+        struct Older {
+            incarnation: &'static str,
+            lineage: &'static str,
+            epoch: u64,
+            durability: &'static str,
+            version: &'static str,
+            partitions: Vec<()>,
+        }
+        let (incarnation, lineage, durability, version) = ("a", "b", "local", "0.1.0");
+        let older =
+            Older { incarnation, lineage, epoch: 3, durability, version, partitions: Vec::new() };
+        let bytes = rmp_serde::to_vec_named(&older).unwrap();
+        let expected = StatusReply { partitions: Vec::new(), ..status() };
+        assert_eq!(StatusReply::decode(&bytes).unwrap(), expected);
     }
 }

@@ -243,17 +243,17 @@ fn cut_swapped_missing_and_foreign_segments_are_refused() {
 
 #[test]
 fn a_newer_format_is_refused_as_such() {
-    let newer = |bytes: &mut Vec<u8>| bytes[12] = 2;
+    let newer = |bytes: &mut Vec<u8>| bytes[12] = 3;
     let closed = Closed::new();
     closed.edit(&closed.segments()[0], newer);
-    assert!(matches!(&*closed.refused(), OpenError::NewerFormat { found: 2, known: 1, .. }));
+    assert!(matches!(&*closed.refused(), OpenError::NewerFormat { found: 3, known: 2, .. }));
     let closed = Closed::new();
     closed.edit(&closed.folder().join("control"), newer);
-    assert!(matches!(&*closed.refused(), OpenError::NewerFormat { found: 2, known: 1, .. }));
+    assert!(matches!(&*closed.refused(), OpenError::NewerFormat { found: 3, known: 2, .. }));
     let closed = Closed::new();
     closed.edit(&closed.dir.path().join("node"), newer);
     let error = Node::open(closed.dir.path(), &options()).unwrap_err();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }));
+    assert!(matches!(error, OpenError::NewerFormat { found: 3, known: 2, .. }));
 }
 
 #[test]

@@ -171,6 +171,22 @@ fn a_crash_at_any_operation_loses_nothing_acknowledged() {
 }
 
 #[test]
+fn a_power_loss_after_a_crash_of_the_process_loses_nothing_either() {
+    let options = options();
+    for operation in 1..=operations(&options) {
+        eprintln!("operation {operation}");
+        let disk = CrashingDisk::new(&dir());
+        disk.crash_at(operation);
+        let mut script = Script::default();
+        let _ = script.run(&disk, &options);
+        // The next process builds on what the killed one has left in the page cache.
+        let disk = disk.reboot(Leaves::All);
+        script.run(&disk, &options).unwrap();
+        recover(&mut script, &disk.reboot(Leaves::Nothing), &options);
+    }
+}
+
+#[test]
 fn a_crash_of_the_process_loses_nothing_acknowledged_at_level_memory() {
     let options = NodeOptions { durability: Durability::Memory, ..options() };
     for operation in 1..=operations(&options) {

@@ -16,14 +16,22 @@ mod corruption;
 mod crashes;
 /// A disk in memory that forgets what was not synced, tears writes, fails and fills up.
 mod crashing_disk;
+/// A follower's log cut back to where it agrees with its leader's, whenever a crash comes.
+mod cutting;
 /// Appending, reading and following through the public interface.
 mod engine;
 /// Small makers of events, nodes and stores.
 mod fixture;
+/// Leading and following: who takes what, and when answers are given.
+mod following;
+/// Makers of nodes that lead or follow.
+mod members;
 /// Generated operations against the store and against a list.
 mod model;
 /// A node and its stores: the lock, creating, removing, detaching, copying.
 mod node;
+/// A follower that crashes against its leader, byte for byte.
+mod replicas;
 /// The server against a real broker.
 #[cfg(feature = "server")]
 mod server;

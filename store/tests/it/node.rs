@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use store::{AppendError, ExpectedVersion, Node, OpenError, Store, StoreError};
+use store::{
+    AppendError, Durability, Epoch, ExpectedVersion, Node, NodeOptions, OpenError, Store,
+    StoreError,
+};
+use uuid::Uuid;
 
 use crate::crashing_disk::{CrashingDisk, Leaves};
 use crate::fixture::{all, event, name, open, options, partition, stream};
@@ -39,6 +43,91 @@ fn epoch_and_identity_over_restarts() {
     );
     let receipt = append(&store, "1").unwrap();
     assert_eq!(receipt.epoch, node.epoch());
+}
+
+#[test]
+fn a_member_of_a_pair_keeps_its_record_and_is_not_opened_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, store) = open(dir.path());
+    append(&store, "1").unwrap();
+    let (epoch, incarnation, lineage) = (node.epoch(), node.incarnation(), node.lineage());
+    drop((node, store));
+
+    let node = Node::open_member(dir.path(), &options()).unwrap();
+    let store = node.store(&name("orders")).unwrap();
+    assert_eq!(
+        (node.epoch(), node.pair_record()),
+        (epoch, None),
+        "a member's start counts nothing"
+    );
+    assert_eq!(append(&store, "2"), Err(AppendError::NotLeader));
+    let shared = Uuid::from_u128(9);
+    let behind = node.save_pair_record(b"early", shared, Epoch(0)).unwrap_err();
+    assert!(matches!(behind, OpenError::EpochBehind { log: Epoch(1), node: Epoch(0), .. }));
+    assert_eq!((node.lineage(), node.pair_record()), (lineage, None));
+    node.save_pair_record(b"record", shared, Epoch(7)).unwrap();
+    assert_eq!((node.epoch(), node.lineage()), (Epoch(7), shared));
+    drop((node, store));
+
+    let error = Node::open(dir.path(), &options()).unwrap_err();
+    assert!(matches!(error, OpenError::PairMember { .. }));
+    assert!(error.to_string().contains("--role"), "{error}");
+    let node = Node::open_member(dir.path(), &options()).unwrap();
+    assert_eq!((node.epoch(), node.lineage()), (Epoch(7), shared));
+    assert_eq!((node.incarnation(), node.pair_record()), (incarnation, Some(b"record".to_vec())));
+    drop(node);
+
+    let memory = NodeOptions { durability: Durability::Memory, ..options() };
+    let node = Node::open_member(dir.path(), &memory).unwrap();
+    assert_ne!(node.incarnation(), incarnation, "a restart may have lost what it had");
+}
+
+#[test]
+fn a_directory_gets_another_identity_or_leaves_its_pair_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(Node::renew(&dir.path().join("x")), Err(OpenError::NoNode { .. })));
+    assert!(!dir.path().join("x").exists(), "nothing is made for a wrong path");
+    let node = Node::open_member(dir.path(), &options()).unwrap();
+    let store = node.ensure_store(&name("orders"), 1, 0..=0).unwrap();
+    node.save_pair_record(b"record", node.lineage(), Epoch(7)).unwrap();
+    let (incarnation, lineage) = (node.incarnation(), node.lineage());
+    assert!(matches!(Node::renew(dir.path()), Err(OpenError::Locked { .. })));
+    drop((node, store));
+
+    let renewed = Node::renew(dir.path()).unwrap();
+    let node = Node::open_member(dir.path(), &options()).unwrap();
+    assert_eq!((node.incarnation(), node.lineage()), (renewed, lineage));
+    assert!(renewed != incarnation && node.pair_record().is_some());
+    drop(node);
+
+    let own = Node::leave_pair(dir.path()).unwrap();
+    let node = Node::open(dir.path(), &options()).unwrap();
+    assert_eq!((node.lineage(), node.epoch(), node.pair_record()), (own, Epoch(8), None));
+    assert!(own != lineage && node.incarnation() != renewed);
+    append(&node.store(&name("orders")).unwrap(), "1").unwrap();
+}
+
+#[test]
+fn what_a_member_has_acted_on_survives_a_kill_and_a_power_loss_after_it() {
+    let dir = Path::new("/node");
+    for operation in 1.. {
+        let disk = CrashingDisk::new(dir);
+        let node = Node::open_member_on(Arc::new(disk.clone()), dir, &options()).unwrap();
+        node.save_pair_record(b"first", Uuid::from_u128(1), Epoch(1)).unwrap();
+        disk.crash_at(operation);
+        let done = node.save_pair_record(b"second", Uuid::from_u128(1), Epoch(2)).is_ok();
+        drop(node);
+        // The process was killed; the next one reads what may be in memory only, and acts on it.
+        let disk = disk.reboot(Leaves::All);
+        let node = Node::open_member_on(Arc::new(disk.clone()), dir, &options()).unwrap();
+        let acted_on = (node.pair_record(), node.epoch());
+        let disk = disk.reboot(Leaves::Nothing);
+        let node = Node::open_member_on(Arc::new(disk), dir, &options()).unwrap();
+        assert_eq!((node.pair_record(), node.epoch()), acted_on, "operation {operation}");
+        if done {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@
 
 mod command;
 mod listener;
+mod membership;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -26,9 +27,11 @@ use thiserror::Error;
 
 pub use self::command::{Command, CommandError};
 pub(super) use self::listener::AdminLoop;
+pub use self::membership::{leave_pair, renew};
 
 use super::Identity;
 use super::directory::Directory;
+use super::exit_code::EXIT_REFUSED;
 use super::lifecycle::Lifecycle;
 use super::start::{ensure, serve};
 use crate::names::StoreName;
@@ -52,6 +55,9 @@ pub enum AdminError {
     /// There is no such directory.
     #[error("{} is no data directory: check --data", .0.display())]
     NoDirectory(PathBuf),
+    /// The directory belongs to no pair.
+    #[error("{} belongs to no pair: there is nothing to leave", .0.display())]
+    NoMember(PathBuf),
     /// The engine refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,6 +106,11 @@ pub fn execute(dir: &Path, command: &Command) -> Result<String, AdminError> {
     match Node::open(dir, &NodeOptions::default()) {
         Ok(node) => on_node(&node, command, None),
         Err(OpenError::Locked { .. }) => ask(dir, command),
+        Err(OpenError::PairMember { .. }) => match command {
+            Command::List => Ok(list(&Node::open_member(dir, &NodeOptions::default())?)),
+            Command::Add { .. } => Err(refused("start it, and add the store at the leader")),
+            _ => Err(refused(BOTH_NODES)),
+        },
         Err(error) => Err(error.into()),
     }
 }
@@ -111,11 +122,38 @@ struct Running<'a> {
     lifecycle: &'a Lifecycle,
 }
 
+/// Why stores come, but do not go, in a pair.
+const BOTH_NODES: &str = "a store stays on both nodes or on none, and a node that comes back would \
+     bring it again: this is not possible in a pair";
+
+fn refused(sentence: &str) -> AdminError {
+    let sentence = format!("this directory belongs to a pair: {sentence}");
+    AdminError::Refused { code: EXIT_REFUSED, sentence }
+}
+
+/// What may not be done to a running node of a pair.
+fn check_pair(command: &Command, running: &Running<'_>) -> Result<(), AdminError> {
+    let reign = &running.identity.reign;
+    if reign.pair().is_none() {
+        return Ok(());
+    }
+    match command {
+        Command::Add { .. } if !reign.state().leading => {
+            Err(refused("add the store at the leader, which gives it to the other node"))
+        }
+        Command::List | Command::Add { .. } => Ok(()),
+        Command::Attach(_) | Command::Detach(_) | Command::Remove(_) => Err(refused(BOTH_NODES)),
+    }
+}
+
 fn on_node(
     node: &Node,
     command: &Command,
     running: Option<&Running<'_>>,
 ) -> Result<String, AdminError> {
+    if let Some(running) = running {
+        check_pair(command, running)?;
+    }
     match command {
         Command::List => Ok(list(node)),
         Command::Add { store, host } => {

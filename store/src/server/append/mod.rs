@@ -9,34 +9,41 @@
 //! One thread, one DEALER per broker, one [`Service`] per hosted partition. The loop never waits
 //! for a disk, with one exception that makes a lone append fast: if exactly one message has
 //! arrived and nothing is under way, the writer's work is done right here.
+//!
+//! In a pair the loop follows the [`Reign`](super::reign::Reign): it registers anew at every
+//! change, and whatever a step-down has left undecided is answered by nobody here, because the
+//! brokers give it to the next leader.
 
+mod gate;
+mod registering;
 mod service;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::dialect::{
-    LinkSettings, PartitionRegistration, Registration, ServiceName, Window, WorkerInput,
-    WorkerOffer, WorkerReply, WorkerRequest,
-};
+use broker::dialect::{LinkSettings, ServiceName, WorkerInput, WorkerReply, WorkerRequest};
 use broker::error_code::ErrorCode;
 use broker::net::{self, Endpoint, TICK, Waker};
 use crossbeam_channel::Receiver;
 use thiserror::Error;
 use zmq::{Context, POLLIN, PollItem};
 
+use self::gate::{Admission, admit};
+use self::registering::Followed;
 use self::service::{Completed, Effect, Service, Tools};
 use super::answer::{Answer, Failure};
-use super::directory::{Directory, Hosted};
+use super::directory::Directory;
 use super::lifecycle::{Lifecycle, Queue};
 use super::link::{BrokerLink, LinkEvent, LinkNumber};
 use super::reading::ReadThread;
+use super::reign::ReignState;
 use super::{Identity, Places};
+
+pub(super) use self::gate::not_leader;
 
 /// Messages taken from one broker before the others have their turn.
 const ROUND_MESSAGES: usize = 64;
-/// What a broker may have under way with one partition.
-const WINDOW: Window = Window { messages: 256, bytes: 8 * 1024 * 1024 };
 /// How long a stopping loop waits for the writers to answer what they have.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -68,12 +75,23 @@ pub(super) struct AppendLoop {
     waker: Waker,
     links: Vec<BrokerLink>,
     services: HashMap<ServiceName, Service>,
+    /// Requests that have come, oldest first. They stay here while it is open whether this node
+    /// may take them in; how many there can be, the brokers' windows say.
+    waiting: VecDeque<Waiting>,
     completed: Receiver<Completed>,
     tools: Tools,
-    /// Change of the directory that the services follow.
-    followed: u64,
-    /// Change of the directory that has been reported as settled.
-    settled: u64,
+    /// The reign that the services follow.
+    state: Arc<ReignState>,
+    followed: Followed,
+    /// Whether any broker knew us when the pair was last told.
+    any_broker: Option<bool>,
+}
+
+/// A request whose turn has not come.
+struct Waiting {
+    asker: LinkNumber,
+    request: WorkerRequest,
+    arrived: Instant,
 }
 
 impl AppendLoop {
@@ -86,9 +104,12 @@ impl AppendLoop {
     ) -> Result<Self, AppendLoopError> {
         let waker = Waker::new()?;
         directory.watch(&waker);
+        settings.identity.reign.watch(&waker);
         lifecycle.intake.register(&waker);
         let (queue, completed) = Queue::new(waker.clone());
-        let tools = Tools { queue, reads };
+        let has_peer = settings.identity.reign.pair().is_some();
+        let tools = Tools { queue, reads, has_peer };
+        let state = settings.identity.state();
         Ok(Self {
             context: context.clone(),
             settings,
@@ -97,10 +118,12 @@ impl AppendLoop {
             waker,
             links: Vec::new(),
             services: HashMap::new(),
+            waiting: VecDeque::new(),
             completed,
             tools,
-            followed: u64::MAX,
-            settled: 0,
+            state,
+            followed: Followed::default(),
+            any_broker: None,
         })
     }
 
@@ -116,9 +139,11 @@ impl AppendLoop {
             })
             .collect();
         while !self.lifecycle.intake.is_requested() {
-            self.follow_directory(Instant::now())?;
+            self.follow(Instant::now())?;
             let received = self.receive(Instant::now())?;
+            self.take_waiting(Instant::now())?;
             let completed = self.complete(Instant::now())?;
+            self.tell_pair();
             if !received && !completed {
                 self.sleep(Instant::now())?;
             }
@@ -150,57 +175,108 @@ impl AppendLoop {
         Ok(())
     }
 
-    /// Takes what has arrived; whether there was anything.
-    #[expect(clippy::disallowed_methods, reason = "a loop reads the clock")]
+    /// Queues what has arrived; whether there was anything.
     fn receive(&mut self, now: Instant) -> Result<bool, AppendLoopError> {
-        let mut requests = Vec::new();
         let mut received = 0;
+        let mut events = Vec::new();
         for link in &mut self.links {
-            let mut events = Vec::new();
-            link.tick(&self.context, now, &mut events)?;
-            received += link.receive(ROUND_MESSAGES, now, &mut events)?;
-            for event in events {
-                match event {
-                    LinkEvent::Request(request) => requests.push((link.number(), request)),
-                    LinkEvent::Up => self.lifecycle.now_serving(),
-                }
-            }
+            let mut of_link = Vec::new();
+            link.tick(&self.context, now, &mut of_link)?;
+            received += link.receive(ROUND_MESSAGES, now, &mut of_link)?;
+            let number = link.number();
+            events.extend(of_link.into_iter().map(|event| (number, event)));
         }
-        // An append that came alone need not be handed to another thread and back.
-        let lone = requests.len() == 1 && self.under_way() == 0;
-        for (asker, request) in requests {
-            let expires = request.time_left;
-            let expired = !expires.is_zero() && Instant::now() > now + expires;
-            self.request(asker, request, Circumstances { lone, expired }, now)?;
-        }
+        self.hear(events, now);
         Ok(received > 0)
     }
 
-    fn request(
+    fn hear(&mut self, events: Vec<(LinkNumber, LinkEvent)>, now: Instant) {
+        for (asker, event) in events {
+            match event {
+                LinkEvent::Request(request) => {
+                    self.waiting.push_back(Waiting { asker, request, arrived: now });
+                }
+                LinkEvent::Up => self.lifecycle.now_serving(),
+                LinkEvent::Down => self.waiting.retain(|waiting| waiting.asker != asker),
+                LinkEvent::Vote => {
+                    if let Some(pair) = self.settings.identity.reign.pair() {
+                        pair.vote();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has the links deal with an input each.
+    fn give(
         &mut self,
-        asker: LinkNumber,
-        request: WorkerRequest,
-        circumstances: Circumstances,
+        to: impl Fn(&BrokerLink) -> bool,
+        input: &WorkerInput,
         now: Instant,
     ) -> Result<(), AppendLoopError> {
-        let effect = match self.services.get_mut(&request.service) {
+        let mut events = Vec::new();
+        for link in self.links.iter_mut().filter(|link| to(link)) {
+            let mut of_link = Vec::new();
+            link.give(now, input.clone(), &mut of_link)?;
+            let number = link.number();
+            events.extend(of_link.into_iter().map(|event| (number, event)));
+        }
+        self.hear(events, now);
+        Ok(())
+    }
+
+    /// Takes in the requests that wait, in their order, as far as that may be.
+    #[expect(clippy::disallowed_methods, reason = "a loop reads the clock")]
+    fn take_waiting(&mut self, now: Instant) -> Result<(), AppendLoopError> {
+        // An append that came alone need not be handed to another thread and back.
+        let lone = self.waiting.len() == 1 && self.under_way() == 0;
+        while let Some(waiting) = self.waiting.pop_front() {
+            // The clock is read for each: the process may have stood still since the last one.
+            let (reign, current) = (&self.settings.identity.reign, Instant::now());
+            let admission = admit(&self.state, waiting.request.epoch, reign.is_confirmed(current));
+            let closed = match admission {
+                Admission::Wait => {
+                    self.waiting.push_front(waiting);
+                    return Ok(());
+                }
+                Admission::Refuse(failure) => {
+                    self.answer(&waiting, &Answer::failed(&failure), now)?;
+                    continue;
+                }
+                Admission::ReadOnly(failure) => Some(failure),
+                Admission::Take => None,
+            };
+            let expires = waiting.request.time_left;
+            let expired = !expires.is_zero() && current > waiting.arrived + expires;
+            let effect = self.take(&waiting, &Circumstances { lone, expired, closed });
+            if let Effect::Answer(answer) = effect {
+                self.answer(&waiting, &answer, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, waiting: &Waiting, circumstances: &Circumstances) -> Effect {
+        match self.services.get_mut(&waiting.request.service) {
             Some(service) if !service.is_leaving() => {
-                service.request(asker, &request, circumstances, &self.tools)
+                service.request(waiting.asker, &waiting.request, circumstances, &self.tools)
             }
             _ => Effect::Answer(Answer::failed(&Failure::new(
                 ErrorCode::NOT_LEADER,
                 "this process does not serve that partition: ask the broker for its topology",
             ))),
-        };
-        match effect {
-            Effect::Later => Ok(()),
-            Effect::Answer(answer) => {
-                let WorkerRequest { session, service, number, .. } = request;
-                let epoch = self.settings.identity.epoch.0;
-                let reply = reply(&service, (session, number), epoch, &answer);
-                self.send(&[asker], &reply, now)
-            }
         }
+    }
+
+    fn answer(
+        &mut self,
+        waiting: &Waiting,
+        answer: &Answer,
+        now: Instant,
+    ) -> Result<(), AppendLoopError> {
+        let WorkerRequest { session, ref service, number, .. } = waiting.request;
+        let reply = reply(service, (session, number), self.state.epoch.0, answer);
+        self.send(&[waiting.asker], reply, now)
     }
 
     /// Sends the answers that writers and reader thread have made; whether there were any.
@@ -208,14 +284,17 @@ impl AppendLoop {
         let mut any = false;
         while let Ok(completed) = self.completed.try_recv() {
             any = true;
+            // What a step-down has made unknown comes after the change of the reign.
+            self.follow(now)?;
             let Some(service) = self.services.get_mut(&completed.service) else {
                 continue;
             };
-            let (askers, answer) = service.complete(&completed, &self.settings.identity);
+            let Some((askers, answer)) = service.complete(&completed, &self.state) else {
+                continue;
+            };
             let asked = (completed.session, completed.number);
-            let epoch = self.settings.identity.epoch.0;
-            let reply = reply(&completed.service, asked, epoch, &answer);
-            self.send(&askers, &reply, now)?;
+            let reply = reply(&completed.service, asked, self.state.epoch.0, &answer);
+            self.send(&askers, reply, now)?;
         }
         Ok(any)
     }
@@ -223,118 +302,33 @@ impl AppendLoop {
     fn send(
         &mut self,
         askers: &[LinkNumber],
-        reply: &WorkerReply,
+        reply: WorkerReply,
         now: Instant,
     ) -> Result<(), AppendLoopError> {
-        // A reply makes a link emit nothing but messages to its socket.
-        let mut events = Vec::new();
-        for LinkNumber(asker) in askers {
-            if let Some(link) = self.links.get_mut(*asker) {
-                link.give(now, WorkerInput::Reply(reply.clone()), &mut events)?;
-            }
-        }
-        Ok(())
+        self.give(|link| askers.contains(&link.number()), &WorkerInput::Reply(reply), now)
     }
 
-    /// Offers partitions that came, and withdraws those that left once nothing of them is under
-    /// way.
-    fn follow_directory(&mut self, now: Instant) -> Result<(), AppendLoopError> {
-        let changes = self.directory.changes();
-        if changes != self.followed {
-            let (changes, hosted) = self.directory.snapshot();
-            self.followed = changes;
-            let names = hosted.iter().map(service_name).collect::<Vec<_>>();
-            for (name, service) in &mut self.services {
-                if !names.iter().flatten().any(|listed| listed == name) {
-                    service.start_leaving();
-                }
-            }
-            for (name, hosted) in names.into_iter().zip(hosted) {
-                if let Some(name) = name {
-                    self.offer(name, hosted, now)?;
-                }
-            }
+    /// The pair wants to know whether brokers, and so clients, reach this process.
+    fn tell_pair(&mut self) {
+        let any = Some(self.links.iter().any(BrokerLink::is_up));
+        if any != self.any_broker
+            && let Some(pair) = self.settings.identity.reign.pair()
+        {
+            pair.brokers(any == Some(true));
+            self.any_broker = any;
         }
-        if self.settled != self.followed {
-            self.withdraw_left(now)?;
-        }
-        Ok(())
-    }
-
-    fn offer(
-        &mut self,
-        name: ServiceName,
-        hosted: Hosted,
-        now: Instant,
-    ) -> Result<(), AppendLoopError> {
-        let AppendSettings { identity, places, .. } = &self.settings;
-        let incarnation = identity.incarnation();
-        let service = self.services.get(&name).filter(|service| service.serves(&hosted));
-        if service.is_some_and(|service| service.registered_as() == incarnation) {
-            return Ok(());
-        }
-        let offer = WorkerOffer {
-            service: name.clone(),
-            epoch: identity.epoch.0,
-            registration: Registration {
-                partition: Some(PartitionRegistration {
-                    store: hosted.store.to_string(),
-                    partition: hosted.partition.number().0,
-                    partitions: hosted.partitions,
-                    leader: true,
-                    incarnation,
-                    lineage: identity.lineage,
-                    durability: identity.durability.as_str().to_owned(),
-                    feed: places.feed.to_string(),
-                    replay: places.replay.to_string(),
-                }),
-            },
-            window: WINDOW,
-        };
-        match self.services.get_mut(&name).filter(|service| service.serves(&hosted)) {
-            Some(service) => service.registered(incarnation),
-            None => {
-                let service = Service::new(name.clone(), hosted, incarnation);
-                self.services.insert(name, service);
-            }
-        }
-        let mut events = Vec::new();
-        for link in &mut self.links {
-            link.give(now, WorkerInput::Offer(offer.clone()), &mut events)?;
-        }
-        Ok(())
-    }
-
-    fn withdraw_left(&mut self, now: Instant) -> Result<(), AppendLoopError> {
-        let leaving = self.services.iter().filter(|(_, service)| service.is_leaving());
-        let idle = leaving.filter(|(_, service)| service.under_way() == 0);
-        let idle = idle.map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        for name in idle {
-            self.services.remove(&name);
-            let mut events = Vec::new();
-            for link in &mut self.links {
-                link.give(now, WorkerInput::Withdraw(name.clone()), &mut events)?;
-            }
-        }
-        if !self.services.values().any(Service::is_leaving) {
-            self.settled = self.followed;
-            self.directory.settle(self.settled);
-        }
-        Ok(())
     }
 }
 
 /// What matters about a request beside its content.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Circumstances {
     /// It came alone, and nothing is under way.
     lone: bool,
     /// Its deadline passed before its turn came.
     expired: bool,
-}
-
-fn service_name(hosted: &Hosted) -> Option<ServiceName> {
-    ServiceName::partition(hosted.store.as_str(), hosted.partition.number().0)
+    /// Why no appends are taken now, only reads.
+    closed: Option<Failure>,
 }
 
 fn reply(

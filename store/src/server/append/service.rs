@@ -6,23 +6,29 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Circumstances;
-use crate::server::Identity;
+use super::gate::CLOSED_RETRY;
+use crate::event::Epoch;
 use crate::server::answer::{Answer, Failure, append_reply, plain_appended};
 use crate::server::directory::Hosted;
 use crate::server::lifecycle::Queue;
 use crate::server::link::LinkNumber;
 use crate::server::plain;
 use crate::server::reading::ReadThread;
+use crate::server::reign::{ReignState, Term};
 use crate::server::session::{Arrival, Decision, SessionTable};
 use crate::wire::append::AppendMessage;
 use crate::wire::plain::{PlainRead, PlainRequest};
-use crate::{Append, AppendError, Mode, Receipt, SignatureCheck, StreamWrite, Submission};
+use crate::{
+    Append, AppendError, Durability, Mode, Receipt, SignatureCheck, StreamWrite, Submission,
+};
 
 /// What every service needs from the loop.
 pub(super) struct Tools {
     /// Where writers and reader thread leave their results.
     pub(super) queue: Queue<Completed>,
     pub(super) reads: ReadThread,
+    /// Whether this node belongs to a pair.
+    pub(super) has_peer: bool,
 }
 
 /// The result of something that was under way.
@@ -31,6 +37,8 @@ pub(super) struct Completed {
     pub(super) session: SessionId,
     pub(super) number: u64,
     asker: LinkNumber,
+    /// In which it was begun.
+    term: Term,
     result: Outcome,
 }
 
@@ -60,23 +68,54 @@ pub(super) struct Service {
     sessions: SessionTable,
     under_way: usize,
     leaving: bool,
-    /// Incarnation under which the brokers know it.
+    term: Term,
+    registered: Registered,
+}
+
+/// What the brokers know of this node's part in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Registered {
     incarnation: Uuid,
+    lineage: Uuid,
+    epoch: Epoch,
+    leader: bool,
+}
+
+impl Registered {
+    pub(super) const fn new(state: &ReignState) -> Self {
+        let ReignState { incarnation, lineage, epoch, leading: leader, .. } = *state;
+        Self { incarnation, lineage, epoch, leader }
+    }
+
+    /// Whether the brokers take back what they sent under the other one: not where a leader goes
+    /// on in a new epoch.
+    pub(super) const fn is_of_another_reign(&self, other: &Self) -> bool {
+        self.leader != other.leader
+    }
 }
 
 impl Service {
-    pub(super) fn new(name: ServiceName, hosted: Hosted, incarnation: Uuid) -> Self {
+    pub(super) fn new(name: ServiceName, hosted: Hosted, state: &ReignState) -> Self {
+        let (term, registered) = (state.term(), Registered::new(state));
         let sessions = SessionTable::default();
-        Self { name, hosted, sessions, under_way: 0, leaving: false, incarnation }
+        Self { name, hosted, sessions, under_way: 0, leaving: false, term, registered }
     }
 
-    pub(super) const fn registered_as(&self) -> Uuid {
-        self.incarnation
+    pub(super) const fn registered_as(&self) -> Registered {
+        self.registered
     }
 
-    /// The brokers are told of another incarnation of the same partition.
-    pub(super) const fn registered(&mut self, incarnation: Uuid) {
-        self.incarnation = incarnation;
+    /// The brokers are told otherwise of the same partition.
+    pub(super) const fn register(&mut self, registered: Registered) {
+        self.registered = registered;
+    }
+
+    /// The sessions of another leadership count no more: another node may have gone on with them.
+    pub(super) fn follow(&mut self, state: &ReignState) {
+        if self.term != state.term() {
+            self.term = state.term();
+            self.sessions = SessionTable::default();
+        }
     }
 
     pub(super) const fn under_way(&self) -> usize {
@@ -102,11 +141,14 @@ impl Service {
         &mut self,
         asker: LinkNumber,
         request: &WorkerRequest,
-        circumstances: Circumstances,
+        circumstances: &Circumstances,
         tools: &Tools,
     ) -> Effect {
         if request.flags & flags::PLAIN != 0 {
             return self.plain(asker, request, circumstances, tools);
+        }
+        if let Some(closed) = &circumstances.closed {
+            return Effect::Answer(Answer::retry_later(closed, CLOSED_RETRY));
         }
         let WorkerRequest { session, number, lowest, .. } = *request;
         match self.sessions.arrive(Arrival { session, number, lowest, asker }) {
@@ -132,13 +174,13 @@ impl Service {
         &mut self,
         asker: LinkNumber,
         request: &WorkerRequest,
-        circumstances: Circumstances,
+        circumstances: &Circumstances,
         tools: &Tools,
     ) -> Effect {
         if circumstances.expired {
             return self.answer_now(request, &expired());
         }
-        let appends = match decode(&request.body) {
+        let appends = match decode(&request.body, tools) {
             Ok(appends) => appends,
             Err(failure) => return self.answer_now(request, &failure),
         };
@@ -164,7 +206,7 @@ impl Service {
     }
 
     fn look_up(&mut self, asker: LinkNumber, request: &WorkerRequest, tools: &Tools) -> Effect {
-        let appends = match decode(&request.body) {
+        let appends = match decode(&request.body, tools) {
             Ok(appends) => appends,
             Err(failure) => return refuse(&failure),
         };
@@ -177,7 +219,7 @@ impl Service {
         &mut self,
         asker: LinkNumber,
         request: &WorkerRequest,
-        circumstances: Circumstances,
+        circumstances: &Circumstances,
         tools: &Tools,
     ) -> Effect {
         if circumstances.expired {
@@ -192,6 +234,12 @@ impl Service {
         };
         let queued = match PlainRequest::decode(stream.clone(), map) {
             Ok(PlainRequest::Append { write, durability }) => {
+                if let Some(closed) = &circumstances.closed {
+                    return Effect::Answer(Answer::done(closed.plain()));
+                }
+                if let Err(failure) = check_durability(durability, tools) {
+                    return Effect::Answer(Answer::done(failure.plain()));
+                }
                 let append = Append { writes: vec![write], durability };
                 let answer = self.answer_to(asker, request, tools, Outcome::PlainAppended);
                 self.submit(Submission::new(vec![append], answer), circumstances.lone)
@@ -254,34 +302,37 @@ impl Service {
         asker: LinkNumber,
         request: &WorkerRequest,
     ) -> impl FnOnce(Outcome) -> Completed + Send + 'static {
-        let service = self.name.clone();
+        let (service, term) = (self.name.clone(), self.term);
         let WorkerRequest { session, number, .. } = *request;
-        move |result| Completed { service, session, number, asker, result }
+        move |result| Completed { service, session, number, asker, term, result }
     }
 
-    /// Something under way has ended: who gets which answer.
+    /// Something under way has ended: who gets which answer. Nobody, if this node has stopped
+    /// leading since it was begun: the brokers have given the request to the next leader, and only
+    /// that one knows whether an append whose outcome was open here is in the log.
     pub(super) fn complete(
         &mut self,
         completed: &Completed,
-        identity: &Identity,
-    ) -> (Vec<LinkNumber>, Answer) {
+        state: &ReignState,
+    ) -> Option<(Vec<LinkNumber>, Answer)> {
         self.under_way = self.under_way.saturating_sub(1);
-        let incarnation = identity.incarnation();
+        if completed.term != self.term {
+            return None;
+        }
         let one = vec![completed.asker];
-        match &completed.result {
+        Some(match &completed.result {
             Outcome::Executed(results) => {
-                let answer = append_reply(incarnation, results);
+                let answer = append_reply(state, results);
                 let (session, number) = (completed.session, completed.number);
                 (self.sessions.answered(session, number, &answer), answer)
             }
-            Outcome::LookedUp(results) => (one, append_reply(incarnation, results)),
+            Outcome::LookedUp(results) => (one, append_reply(state, results)),
             Outcome::PlainAppended(results) => {
                 let partition = self.hosted.partition.number().0;
-                let map = plain_appended(partition, incarnation, results.first());
-                (one, Answer::done(map))
+                (one, Answer::done(plain_appended(partition, state, results.first())))
             }
             Outcome::PlainRead(map) => (one, Answer::done(map.clone())),
-        }
+        })
     }
 }
 
@@ -296,7 +347,7 @@ fn expired() -> Failure {
     )
 }
 
-fn decode(body: &[Bytes]) -> Result<Vec<Append>, Failure> {
+fn decode(body: &[Bytes], tools: &Tools) -> Result<Vec<Append>, Failure> {
     let [body] = body else {
         return Err(Failure::new(
             ErrorCode::INVALID_ARGUMENT,
@@ -305,8 +356,17 @@ fn decode(body: &[Bytes]) -> Result<Vec<Append>, Failure> {
     };
     let message = AppendMessage::decode(body.clone()).map_err(|error| Failure::from(&error))?;
     let durability = message.durability;
+    check_durability(durability, tools)?;
     let append = |writes: Vec<StreamWrite>| Append { writes, durability };
     Ok(message.appends.into_iter().map(append).collect())
+}
+
+fn check_durability(asked: Option<Durability>, tools: &Tools) -> Result<(), Failure> {
+    if asked == Some(Durability::Pair) && !tools.has_peer {
+        let sentence = "this store has no peer: ask for memory or local, or for nothing at all";
+        return Err(Failure::new(ErrorCode::INVALID_ARGUMENT, sentence));
+    }
+    Ok(())
 }
 
 /// Signatures are checked here, beside the writer, so that it has less to do. If one is wrong the
@@ -314,4 +374,21 @@ fn decode(body: &[Bytes]) -> Result<Vec<Append>, Failure> {
 fn check_signatures(appends: &[Append]) -> SignatureCheck {
     let wrong = appends.iter().any(|append| append.check_signatures().is_err());
     if wrong { SignatureCheck::Due } else { SignatureCheck::Done }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The broker goes on with what it has sent to a leader whose epoch alone rises: whoever
+    /// dropped that would leave it unanswered.
+    #[test]
+    fn an_epoch_alone_is_no_other_reign() {
+        let (incarnation, lineage) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let registered =
+            |epoch, leader| Registered { incarnation, lineage, epoch: Epoch(epoch), leader };
+        assert!(!registered(4, true).is_of_another_reign(&registered(5, true)));
+        assert!(registered(4, true).is_of_another_reign(&registered(5, false)));
+        assert!(registered(4, false).is_of_another_reign(&registered(4, true)));
+    }
 }

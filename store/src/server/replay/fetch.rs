@@ -4,12 +4,13 @@ use broker::error_code::ErrorCode;
 use bytes::Bytes;
 
 use super::schedule::{Fetch, Outcome};
-use crate::event::Direction;
-use crate::event::{Sequence, Version};
+use crate::event::{Direction, Epoch, Sequence, Version};
 use crate::names::StreamName;
 use crate::server::Identity;
 use crate::server::answer::Failure;
+use crate::server::append::not_leader;
 use crate::server::directory::{Absent, Directory, Hosted};
+use crate::server::reign::ReignState;
 use crate::slot::Slot;
 use crate::wire::replay::{Block, Read};
 use crate::{Reader, StreamQuery, record};
@@ -19,12 +20,29 @@ pub(super) fn fetch(directory: &Directory, identity: &Identity, fetch: &Fetch) -
     attempt(directory, identity, fetch).unwrap_or_else(Outcome::Failed)
 }
 
+/// What is read while the reign changes may be of either epoch, and is read again: a block never
+/// has records of a later epoch than it says, nor those of a history that was left since.
 fn attempt(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Result<Outcome, Failure> {
+    loop {
+        let state = identity.state();
+        let outcome = attempt_in(&state, directory, identity, fetch);
+        if identity.state().epoch == state.epoch {
+            return outcome;
+        }
+    }
+}
+
+fn attempt_in(
+    state: &ReignState,
+    directory: &Directory,
+    identity: &Identity,
+    fetch: &Fetch,
+) -> Result<Outcome, Failure> {
+    check_reign(state, &fetch.read)?;
     let hosted = find(directory, &fetch.read)?;
-    // A node without a peer leads alone, so a strong read has nobody to ask: its own head is the
-    // newest there is.
     let reader = hosted.partition.reader();
     let head = reader.head();
+    check_place(&reader, (state, identity), fetch)?;
     if head < fetch.read.at_least {
         return Ok(Outcome::Behind { head });
     }
@@ -38,9 +56,9 @@ fn attempt(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Result<
     let Part { block, next, end } = part;
     let block = Block {
         request: fetch.read.request,
-        lineage: identity.lineage,
-        incarnation: identity.incarnation(),
-        epoch: identity.epoch,
+        lineage: state.lineage,
+        incarnation: state.incarnation,
+        epoch: state.epoch,
         first: block.first,
         last: block.last,
         head: block.head,
@@ -49,6 +67,47 @@ fn attempt(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Result<
         records: block.records,
     };
     Ok(Outcome::Block { block, next, end })
+}
+
+/// Whether this node may answer at all.
+fn check_reign(state: &ReignState, read: &Read) -> Result<(), Failure> {
+    if !state.serving {
+        let sentence = "this node is not yet in step with the leader: ask the other one, or later";
+        return Err(Failure::new(ErrorCode::BUSY, sentence));
+    }
+    // A reader that knows a later epoch may have seen records that are not here.
+    if read.epoch > state.epoch || read.strong && !state.leading {
+        return Err(not_leader(state));
+    }
+    Ok(())
+}
+
+/// Whether the reader came to its place on the history that is here: not if that went on, in an
+/// epoch later than the reader's, from somewhere below. A node that merely lags says nothing.
+fn check_place(
+    reader: &Reader,
+    (state, identity): (&ReignState, &Identity),
+    fetch: &Fetch,
+) -> Result<(), Failure> {
+    let Read { epoch, from, .. } = fetch.read;
+    let place = from.saturating_sub(1);
+    let asks = epoch != Epoch::ZERO && fetch.is_forward() && fetch.stream().is_none();
+    if !asks || epoch == state.epoch || place == 0 {
+        return Ok(());
+    }
+    let cut = reader.last_of_epoch(epoch).map_err(|error| Failure::from(&error))?;
+    let head = reader.head();
+    // Without a peer, all that was written in earlier epochs is here and committed.
+    let settled = cut < head || identity.reign.pair().is_none();
+    if place <= cut.0 || !settled {
+        return Ok(());
+    }
+    let failure = Failure::new(
+        ErrorCode::AHEAD_OF_LOG,
+        "the reader has events that this history does not hold: rebuild what was made of them",
+    );
+    let failure = failure.number("head", head.0).number("cut", cut.0);
+    Err(failure.number("epoch", state.epoch.0))
 }
 
 struct Part {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The loop owns the ROUTER and decides; the reader thread waits for the disk. It answers STATUS
-//! too, because a process that can't be asked how it is can't be operated.
+//! too, because a process that can't be asked how it is can't be operated, and passes HAND_OVER on
+//! to the pair's loop, which also confirms the leadership that a strong read asks for.
 
 mod fetch;
 mod schedule;
@@ -23,11 +24,12 @@ use zmq::{Context, POLLIN, Socket, SocketType};
 use self::schedule::{Delivery, Input, Limits, Outcome, Output, ReplaySchedule, Ticket};
 use super::Identity;
 use super::answer::Failure;
+use super::append::not_leader;
 use super::directory::Directory;
 use super::lifecycle::{Lifecycle, Queue};
 use super::reading::ReadThread;
 use super::status::status;
-use crate::wire::replay::{ReplayAnswer, ReplayRequest, request_number};
+use crate::wire::replay::{ReplayAnswer, ReplayRequest, RequestNumber, request_number};
 
 /// Messages taken before answers have their turn.
 const ROUND_MESSAGES: usize = 128;
@@ -36,6 +38,8 @@ const ROUND_MESSAGES: usize = 128;
 const PEER_MESSAGES_MAX: i32 = 64;
 /// Largest request: a header, a store name and a stream name.
 const REQUEST_BYTES_MAX: i64 = 1024;
+/// Peers that may wait for a handover at a time.
+const HAND_OVERS_MAX: usize = 8;
 
 /// Why the loop ended.
 #[derive(Debug, Error)]
@@ -59,6 +63,20 @@ pub(super) fn socket(context: &Context) -> Result<Socket, zmq::Error> {
     Ok(socket)
 }
 
+/// What others have done for the loop.
+enum Finished {
+    Fetched(Ticket, Outcome),
+    /// Whether this node led after it was asked to find out.
+    Confirmed(Ticket, bool),
+    HandedOver(Asker, Result<(), String>),
+}
+
+/// Who waits for an answer that belongs to no read.
+struct Asker {
+    peer: Bytes,
+    request: RequestNumber,
+}
+
 /// The state of the loop.
 pub(super) struct ReplayLoop {
     socket: Socket,
@@ -67,9 +85,11 @@ pub(super) struct ReplayLoop {
     lifecycle: Lifecycle,
     reads: ReadThread,
     waker: Waker,
-    queue: Queue<(Ticket, Outcome)>,
-    fetched: Receiver<(Ticket, Outcome)>,
+    queue: Queue<Finished>,
+    finished: Receiver<Finished>,
     schedule: ReplaySchedule,
+    /// Peers that wait for a handover.
+    handing_over: usize,
 }
 
 impl ReplayLoop {
@@ -82,7 +102,7 @@ impl ReplayLoop {
     ) -> Result<Self, ReplayError> {
         let waker = Waker::new()?;
         lifecycle.rest.register(&waker);
-        let (queue, fetched) = Queue::new(waker.clone());
+        let (queue, finished) = Queue::new(waker.clone());
         Ok(Self {
             socket,
             identity,
@@ -91,7 +111,8 @@ impl ReplayLoop {
             reads,
             waker,
             queue,
-            fetched,
+            finished,
+            handing_over: 0,
             schedule: ReplaySchedule::new(Limits::default()),
         })
     }
@@ -103,8 +124,8 @@ impl ReplayLoop {
             let now = Instant::now();
             let mut outputs = Vec::new();
             let received = self.receive(now, &mut outputs)?;
-            while let Ok((ticket, outcome)) = self.fetched.try_recv() {
-                self.schedule.handle(now, Input::Fetched { ticket, outcome }, &mut outputs);
+            while let Ok(finished) = self.finished.try_recv() {
+                self.finish(now, finished, &mut outputs);
             }
             self.schedule.handle(now, Input::Tick, &mut outputs);
             let acted = !outputs.is_empty();
@@ -151,6 +172,10 @@ impl ReplayLoop {
                 outputs.push(Output::Tell { peer, answer: ReplayAnswer::Status { request, body } });
                 return;
             }
+            Ok(ReplayRequest::HandOver { request }) => {
+                self.hand_over(Asker { peer, request }, outputs);
+                return;
+            }
             Err(error) => {
                 log::debug!("replay: a request is malformed: {error}");
                 if let Some(request) = request_number(&frame) {
@@ -164,11 +189,63 @@ impl ReplayLoop {
         self.schedule.handle(now, input, outputs);
     }
 
+    fn finish(&mut self, now: Instant, finished: Finished, outputs: &mut Vec<Output>) {
+        let input = match finished {
+            Finished::Fetched(ticket, outcome) => Input::Fetched { ticket, outcome },
+            Finished::Confirmed(ticket, leads) => {
+                let refusal = (!leads).then(|| not_leader(&self.identity.state()));
+                Input::Confirmed { ticket, refusal }
+            }
+            Finished::HandedOver(asker, done) => {
+                self.handing_over = self.handing_over.saturating_sub(1);
+                let done = done.map_err(|sentence| Failure::new(ErrorCode::BUSY, sentence));
+                outputs.push(asker.answer(done));
+                return;
+            }
+        };
+        self.schedule.handle(now, input, outputs);
+    }
+
+    fn hand_over(&mut self, asker: Asker, outputs: &mut Vec<Output>) {
+        let state = self.identity.state();
+        let refusal = match self.identity.reign.pair() {
+            None => Failure::new(
+                ErrorCode::UNSUPPORTED,
+                "this process has no peer to hand over to: see --role",
+            ),
+            Some(_) if !state.leading => not_leader(&state),
+            Some(_) if self.handing_over >= HAND_OVERS_MAX => {
+                Failure::new(ErrorCode::BUSY, "a handover is under way: wait for it")
+            }
+            Some(pair) => {
+                self.handing_over += 1;
+                let queue = self.queue.clone();
+                pair.hand_over(Box::new(move |done| {
+                    queue.send(Finished::HandedOver(asker, done));
+                }));
+                return;
+            }
+        };
+        outputs.push(asker.answer(Err(refusal)));
+    }
+
+    /// Has the pair's loop find out whether this node leads. Without a peer nobody else can.
+    fn confirm(&mut self, now: Instant, ticket: Ticket, outputs: &mut Vec<Output>) {
+        match self.identity.reign.pair() {
+            Some(pair) if self.identity.state().leading => {
+                let queue = self.queue.clone();
+                pair.confirm(Box::new(move |leads| queue.send(Finished::Confirmed(ticket, leads))));
+            }
+            pair => self.finish(now, Finished::Confirmed(ticket, pair.is_none()), outputs),
+        }
+    }
+
     /// Does what the machine asks for, which may make it ask for more.
     fn act(&mut self, now: Instant, mut outputs: Vec<Output>) -> Result<(), ReplayError> {
         while !outputs.is_empty() {
             for output in std::mem::take(&mut outputs) {
                 match output {
+                    Output::Confirm { ticket } => self.confirm(now, ticket, &mut outputs),
                     Output::Fetch { ticket, fetch } => self.fetch(now, ticket, fetch, &mut outputs),
                     Output::Send { ticket, peer, answer } => {
                         let delivery = self.send(peer, &answer)?;
@@ -195,7 +272,8 @@ impl ReplayLoop {
         let (directory, identity) = (self.directory.clone(), self.identity.clone());
         let queue = self.queue.clone();
         let job = Box::new(move || {
-            queue.send((ticket, fetch::fetch(&directory, &identity, &fetch)));
+            let outcome = fetch::fetch(&directory, &identity, &fetch);
+            queue.send(Finished::Fetched(ticket, outcome));
         });
         if self.reads.submit(job).is_err() {
             let failure = Failure::new(ErrorCode::BUSY, "too many reads wait: try again");
@@ -211,5 +289,16 @@ impl ReplayLoop {
             Sent::Full => Delivery::Full,
             Sent::Unreachable => Delivery::Unreachable,
         })
+    }
+}
+
+impl Asker {
+    fn answer(self, done: Result<(), Failure>) -> Output {
+        let Self { peer, request } = self;
+        let answer = match done {
+            Ok(()) => ReplayAnswer::Done { request },
+            Err(failure) => ReplayAnswer::Fail { request, refusal: failure.refusal() },
+        };
+        Output::Tell { peer, answer }
     }
 }

@@ -11,17 +11,19 @@
 //! A read has one block on its way at most, so what a peer can make us hold is bounded by the
 //! number of its reads. Ready reads take turns.
 
+mod protocol;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use broker::error_code::ErrorCode;
 use bytes::Bytes;
 
-use crate::event::Sequence;
+use crate::event::Epoch;
 use crate::server::answer::Failure;
-use crate::wire::replay::{
-    BLOCK_BYTES_MAX, Block, Read, ReadDirection, ReadSource, ReplayAnswer, RequestNumber,
-};
+use crate::wire::replay::{BLOCK_BYTES_MAX, Block, Read, ReplayAnswer, RequestNumber};
+
+pub(super) use self::protocol::{Delivery, Fetch, Input, Outcome, Output, Ticket};
 
 /// Smallest block that is worth a message.
 const BLOCK_BYTES_MIN: u32 = 4096;
@@ -39,7 +41,8 @@ pub(super) struct Limits {
     pub(super) reads_max: usize,
     /// Most fetches under way: one on the disk and one behind it keep the disk busy.
     pub(super) fetches_max: usize,
-    /// How long a read waits for the head to reach its `at_least`.
+    /// How long a read waits for the head to reach its `at_least`, and for the leader to be
+    /// confirmed.
     pub(super) head_wait: Duration,
     /// How long a read may stand without credit, or unable to be sent, before it is forgotten.
     pub(super) idle_max: Duration,
@@ -55,124 +58,6 @@ impl Default for Limits {
             idle_max: Duration::from_secs(60),
         }
     }
-}
-
-/// One read; numbers are never used twice, so a late result can't reach another read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Ticket(pub(super) u64);
-
-/// What the loop tells the machine.
-#[derive(Debug, Clone)]
-pub(super) enum Input {
-    /// A peer wants to read.
-    Read {
-        /// Its routing id.
-        peer: Bytes,
-        /// What it wants.
-        read: Read,
-    },
-    /// A peer raises a read's credit.
-    Credit {
-        /// Its routing id.
-        peer: Bytes,
-        /// The read.
-        request: RequestNumber,
-        /// Cumulative.
-        credit_bytes: u64,
-    },
-    /// A peer no longer wants a read.
-    Cancel {
-        /// Its routing id.
-        peer: Bytes,
-        /// The read.
-        request: RequestNumber,
-    },
-    /// A [`Output::Fetch`] has been carried out.
-    Fetched {
-        /// The read.
-        ticket: Ticket,
-        /// What came of it.
-        outcome: Outcome,
-    },
-    /// A [`Output::Send`] has been carried out.
-    Delivered {
-        /// The read.
-        ticket: Ticket,
-        /// What came of it.
-        delivery: Delivery,
-    },
-    /// Time has gone by.
-    Tick,
-}
-
-/// What came of a fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// A block, possibly empty; its request number and `end` are filled in here.
-    Block {
-        /// The block.
-        block: Block,
-        /// Where the read goes on.
-        next: u64,
-        /// Whether there is nothing more.
-        end: bool,
-    },
-    /// The head has not reached `at_least`.
-    Behind {
-        /// Where it is.
-        head: Sequence,
-    },
-    /// It can't be read.
-    Failed(Failure),
-}
-
-/// What came of sending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// libzmq has it.
-    Done,
-    /// No room now.
-    Full,
-    /// The peer is gone.
-    Unreachable,
-}
-
-/// What the loop has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Output {
-    /// Have the reader thread fetch a block, then say [`Input::Fetched`].
-    Fetch {
-        /// The read.
-        ticket: Ticket,
-        /// What to fetch.
-        fetch: Fetch,
-    },
-    /// Send an answer of a read, then say [`Input::Delivered`].
-    Send {
-        /// The read.
-        ticket: Ticket,
-        /// To whom.
-        peer: Bytes,
-        /// What.
-        answer: ReplayAnswer,
-    },
-    /// Send an answer that belongs to no read of ours; nothing follows.
-    Tell {
-        /// To whom.
-        peer: Bytes,
-        /// What.
-        answer: ReplayAnswer,
-    },
-}
-
-/// The next part of a read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fetch {
-    /// The read as the client asked for it, with `from` and `count_max` as far as they are still
-    /// to be read.
-    pub(super) read: Read,
-    /// Most bytes of records, unless a single one is larger.
-    pub(super) bytes_max: u32,
 }
 
 /// All reads under way.
@@ -198,6 +83,7 @@ struct Reading {
 
 #[derive(Debug)]
 enum State {
+    Confirming { until: Instant },
     Ready,
     Fetching,
     Waiting { again: Instant },
@@ -220,7 +106,9 @@ impl ReplaySchedule {
     /// When to call with [`Input::Tick`] at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let due = |reading: &Reading| match &reading.state {
-            State::Waiting { again } | State::Sending { again: Some(again), .. } => Some(*again),
+            State::Waiting { again: at }
+            | State::Sending { again: Some(at), .. }
+            | State::Confirming { until: at } => Some(*at),
             State::Starved => Some(reading.moved + self.limits.idle_max),
             State::Ready | State::Fetching | State::Sending { again: None, .. } => None,
         };
@@ -239,6 +127,7 @@ impl ReplaySchedule {
                     self.forget(ticket);
                 }
             }
+            Input::Confirmed { ticket, refusal } => self.confirmed(now, ticket, refusal, outputs),
             Input::Fetched { ticket, outcome } => self.fetched(now, ticket, outcome, outputs),
             Input::Delivered { ticket, delivery } => self.delivered(now, ticket, delivery),
             Input::Tick => self.tick(now, outputs),
@@ -263,10 +152,44 @@ impl ReplaySchedule {
         }
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        let state = State::Starved;
+        let state = if read.strong {
+            outputs.push(Output::Confirm { ticket });
+            State::Confirming { until: now + self.limits.head_wait }
+        } else {
+            State::Starved
+        };
         let reading = Reading { peer, read, sent_bytes: 0, state, began: now, moved: now };
         self.reads.insert(ticket, reading);
         self.resume(ticket);
+    }
+
+    fn confirmed(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        refusal: Option<Failure>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(reading) = self.reads.get_mut(&ticket) else {
+            return;
+        };
+        // Only the first answer counts; none may come after the read was given up.
+        if !matches!(reading.state, State::Confirming { .. }) {
+            return;
+        }
+        (reading.state, reading.moved) = (State::Starved, now);
+        match refusal {
+            None => self.resume(ticket),
+            Some(failure) => self.end(ticket, &failure, outputs),
+        }
+    }
+
+    /// Ends a read that has not come to a fetch.
+    fn end(&mut self, ticket: Ticket, failure: &Failure, outputs: &mut Vec<Output>) {
+        if let Some(reading) = self.reads.remove(&ticket) {
+            let answer = fail(reading.read.request, failure);
+            outputs.push(Output::Tell { peer: reading.peer, answer });
+        }
     }
 
     fn credit(&mut self, now: Instant, peer: &Bytes, request: RequestNumber, credit_bytes: u64) {
@@ -370,7 +293,7 @@ impl ReplaySchedule {
     }
 
     fn tick(&mut self, now: Instant, outputs: &mut Vec<Output>) {
-        let mut silent = Vec::new();
+        let mut given_up = Vec::new();
         for (ticket, reading) in &mut self.reads {
             match &mut reading.state {
                 State::Waiting { again } if *again <= now => {
@@ -383,20 +306,18 @@ impl ReplaySchedule {
                     outputs.push(Output::Send { ticket: *ticket, peer, answer });
                 }
                 State::Starved if reading.moved + self.limits.idle_max <= now => {
-                    silent.push(*ticket);
+                    let sentence = "no credit came for a minute: read again from where you are";
+                    given_up.push((*ticket, Failure::new(ErrorCode::EXPIRED, sentence)));
+                }
+                State::Confirming { until } if *until <= now => {
+                    let sentence = "the leader could not be confirmed in time: try again";
+                    given_up.push((*ticket, Failure::new(ErrorCode::BUSY, sentence)));
                 }
                 _ => {}
             }
         }
-        for ticket in silent {
-            if let Some(reading) = self.reads.remove(&ticket) {
-                let failure = Failure::new(
-                    ErrorCode::EXPIRED,
-                    "no credit came for a minute: read again from where you are",
-                );
-                let answer = fail(reading.read.request, &failure);
-                outputs.push(Output::Tell { peer: reading.peer, answer });
-            }
+        for (ticket, failure) in given_up {
+            self.end(ticket, &failure, outputs);
         }
     }
 
@@ -426,6 +347,8 @@ impl Reading {
         let bytes = u64::try_from(block.records.len()).unwrap_or(u64::MAX);
         self.sent_bytes = self.sent_bytes.saturating_add(bytes);
         self.read.from = next;
+        // What was sent is of the history that this node has.
+        self.read.epoch = Epoch::ZERO;
         // A limit that is used up ends the read, so it never falls to 0, which means none.
         if self.read.count_max > 0 {
             let count = u64::from(block.count);
@@ -436,21 +359,6 @@ impl Reading {
 
 fn fail(request: RequestNumber, failure: &Failure) -> ReplayAnswer {
     ReplayAnswer::Fail { request, refusal: failure.refusal() }
-}
-
-impl Fetch {
-    /// Whether places are versions of a stream, and which.
-    pub(super) const fn stream(&self) -> Option<&crate::names::StreamName> {
-        match &self.read.source {
-            ReadSource::All => None,
-            ReadSource::Stream(stream) => Some(stream),
-        }
-    }
-
-    /// Whether the read goes towards the head.
-    pub(super) fn is_forward(&self) -> bool {
-        self.read.direction == ReadDirection::Forward
-    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn message() -> impl Strategy<Value = AppendMessage> {
 }
 
 fn durability() -> impl Strategy<Value = Durability> {
-    prop_oneof![Just(Durability::Memory), Just(Durability::Local)]
+    prop_oneof![Just(Durability::Memory), Just(Durability::Local), Just(Durability::Pair)]
 }
 
 fn reply() -> impl Strategy<Value = AppendReply> {
@@ -151,9 +151,9 @@ fn counts_beyond_the_bytes_are_refused_before_anything_is_reserved() {
 }
 
 #[test]
-fn what_a_store_without_a_peer_does_not_have_is_refused() {
+fn an_unknown_durability_is_refused() {
     let mut bytes = example().encode().unwrap();
-    bytes[1] = 3;
+    bytes[1] = 4;
     let error = AppendMessage::decode(Bytes::from(bytes)).unwrap_err();
-    assert!(matches!(error, WireError::Unknown { number: 3, .. }), "{error}");
+    assert!(matches!(error, WireError::Unknown { number: 4, .. }), "{error}");
 }

@@ -16,9 +16,9 @@ proptest! {
 
     #[test]
     fn a_header_survives_the_way_there_and_back(
-        lineage: u128, places: [u64; 3], numbers: [u32; 2], heartbeat: bool,
+        lineage: u128, places: [u64; 4], numbers: [u32; 2], heartbeat: bool,
     ) {
-        let [epoch, previous, last] = places;
+        let [epoch, previous, last, cut] = places;
         let header = FeedHeader {
             kind: if heartbeat { FeedKind::Heartbeat } else { FeedKind::Records },
             lineage: Uuid::from_u128(lineage),
@@ -27,6 +27,7 @@ proptest! {
             last: Sequence(last),
             count: numbers[0],
             heartbeat_ms: numbers[1],
+            cut: Sequence(cut),
         };
         let frame = header.encode();
         prop_assert_eq!(frame.len(), HEADER_BYTES);
@@ -48,6 +49,28 @@ proptest! {
         let _ = Topic::decode(&framed);
         let _ = Topic::decode(&bytes);
     }
+}
+
+#[test]
+fn the_fields_stand_where_the_drawing_has_them() {
+    let header = FeedHeader {
+        kind: FeedKind::Heartbeat,
+        lineage: Uuid::from_bytes([7; 16]),
+        epoch: Epoch(3),
+        previous: Sequence(41),
+        last: Sequence(41),
+        count: 0,
+        heartbeat_ms: 500,
+        cut: Sequence(17),
+    };
+    let mut expected = b"SLF\x01\x02\0\0\0".to_vec();
+    expected.extend_from_slice(&[7; 16]);
+    for number in [3_u64, 41, 41] {
+        expected.extend_from_slice(&number.to_le_bytes());
+    }
+    expected.extend_from_slice(&[0, 0, 0, 0, 0xf4, 1, 0, 0]);
+    expected.extend_from_slice(&17_u64.to_le_bytes());
+    assert_eq!(header.encode(), expected);
 }
 
 #[test]

@@ -103,7 +103,11 @@ fn requests_table() {
         (append(Text("any"), ("events", Text("none"))), false),
         (map(&[("op", Text("append")), ("events", Events(vec![event()]))]), false),
         (
-            map(&[("op", Text("append")), ("expected", Text("any")), ("durability", Text("pair"))]),
+            map(&[
+                ("op", Text("append")),
+                ("expected", Text("any")),
+                ("durability", Text("paper")),
+            ]),
             false,
         ),
         (map(&[("op", Text("read"))]), true),

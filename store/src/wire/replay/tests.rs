@@ -7,9 +7,9 @@ fn read() -> impl Strategy<Value = Read> {
         Just(ReadSource::All),
         "[a-z-]{1,30}".prop_map(|name| ReadSource::Stream(StreamName::new(name).unwrap())),
     ];
-    (any::<[u64; 6]>(), any::<u32>(), any::<u16>(), source, any::<[bool; 2]>()).prop_map(
+    (any::<[u64; 7]>(), any::<u32>(), any::<u16>(), source, any::<[bool; 2]>()).prop_map(
         |(places, block_bytes_max, partition, source, [backward, strong])| {
-            let [request, from, to, count_max, at_least, credit_bytes] = places;
+            let [request, from, to, count_max, at_least, credit_bytes, epoch] = places;
             Read {
                 request: RequestNumber(request),
                 store: StoreName::new("orders").unwrap(),
@@ -21,6 +21,7 @@ fn read() -> impl Strategy<Value = Read> {
                 count_max,
                 at_least: Sequence(at_least),
                 credit_bytes,
+                epoch: Epoch(epoch),
                 block_bytes_max,
                 strong,
             }
@@ -36,6 +37,7 @@ fn request() -> impl Strategy<Value = ReplayRequest> {
             .prop_map(|(request, credit_bytes)| ReplayRequest::Credit { request, credit_bytes }),
         number().prop_map(|request| ReplayRequest::Cancel { request }),
         number().prop_map(|request| ReplayRequest::Status { request }),
+        number().prop_map(|request| ReplayRequest::HandOver { request }),
     ]
 }
 
@@ -64,6 +66,7 @@ fn answer() -> impl Strategy<Value = ReplayAnswer> {
             ReplayAnswer::Fail { request, refusal: Refusal { code, body } }
         }),
         (number(), bytes()).prop_map(|(request, body)| ReplayAnswer::Status { request, body }),
+        number().prop_map(|request| ReplayAnswer::Done { request }),
     ]
 }
 
@@ -111,6 +114,7 @@ fn example() -> Read {
         count_max: 10,
         at_least: Sequence(40),
         credit_bytes: 65_536,
+        epoch: Epoch(2),
         block_bytes_max: 32_768,
         strong: false,
     }
@@ -130,7 +134,7 @@ fn every_flipped_bit_is_survived() {
 fn the_example_of_the_protocol_page() {
     let frame = ReplayRequest::Read(example()).encode().unwrap();
     let mut expected = b"SLR\x01\x01\x00\x00\x00".to_vec();
-    for number in [1_u64, 3, 0, 10, 40, 65_536] {
+    for number in [1_u64, 3, 0, 10, 40, 65_536, 2] {
         expected.extend_from_slice(&number.to_le_bytes());
     }
     expected.extend_from_slice(&[0, 0x80, 0, 0, 1, 0, 1, 0, 6, 0, 8, 0]);
@@ -141,10 +145,10 @@ fn the_example_of_the_protocol_page() {
 #[test]
 fn a_stream_read_names_a_stream_and_another_does_not() {
     let mut frame = ReplayRequest::Read(example()).encode().unwrap();
-    frame[62] = 0;
+    frame[70] = 0;
     assert!(ReplayRequest::decode(Bytes::from(frame)).is_err());
     let all = Read { source: ReadSource::All, ..example() };
     let mut frame = ReplayRequest::Read(all).encode().unwrap();
-    frame[62] = 1;
+    frame[70] = 1;
     assert!(ReplayRequest::decode(Bytes::from(frame)).is_err());
 }

@@ -16,7 +16,7 @@ use store::wire::feed::{FeedHeader, Topic};
 use store::wire::replay::{
     Read, ReadDirection, ReadSource, ReplayAnswer, ReplayRequest, RequestNumber,
 };
-use store::{ExpectedVersion, NewEvent, NodeOptions, Sequence, StreamName, StreamWrite};
+use store::{Epoch, ExpectedVersion, NewEvent, NodeOptions, Sequence, StreamName, StreamWrite};
 use tempfile::TempDir;
 use zmq::{Context, Socket, SocketType};
 
@@ -37,12 +37,17 @@ pub struct TestBroker {
 
 impl TestBroker {
     pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub fn start_with(change: impl FnOnce(&mut broker::config::Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = broker::config::Config {
+        let mut config = broker::config::Config {
             listen: vec![loopback()],
             data: dir.path().to_owned(),
             ..Default::default()
         };
+        change(&mut config);
         Self { handle: broker::server::start(config).unwrap(), _dir: dir }
     }
 
@@ -256,6 +261,7 @@ pub fn read_all() -> Read {
         count_max: 0,
         at_least: Sequence::ZERO,
         credit_bytes: u64::MAX,
+        epoch: Epoch::ZERO,
         block_bytes_max: 64 * 1024,
         strong: false,
     }

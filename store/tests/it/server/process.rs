@@ -156,12 +156,18 @@ fn an_address_in_use_says_so_before_the_data_is_touched() {
 #[test]
 fn wrong_flags_say_so() {
     let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
-    let rows: [&[&str]; 5] = [
+    let pair = "tcp://127.0.0.1:1";
+    let rows: [&[&str]; 10] = [
         &["--listen", "tcp://0.0.0.0:0"],
         &["--segment", "12"],
         &["--heartbeat", "1ms"],
         &["--durability", "pair"],
         &["--host", "0-7"],
+        &["--role", "primary"],
+        &["--role", "both", "--peer", pair, "--pair-listen", pair, "--witness", pair],
+        &["--role", "backup", "--peer", pair, "--pair-listen", pair, "--witness", pair],
+        &["--peer", pair, "--witness", pair],
+        &["--min-copies", "3"],
     ];
     for more in rows {
         let (code, said) = Process::start(&broker, dir.path(), more).end();

@@ -2,8 +2,9 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::event::Epoch;
+use crate::event::Sequence;
 use crate::names::StoreName;
+use crate::wire::replay::{ReadDirection, ReadSource, RequestNumber};
 
 const CREDIT: u64 = 1000;
 
@@ -29,6 +30,7 @@ fn read(request: u64) -> Read {
         count_max: 0,
         at_least: Sequence::ZERO,
         credit_bytes: CREDIT,
+        epoch: Epoch::ZERO,
         block_bytes_max: 0,
         strong: false,
     }
@@ -239,11 +241,11 @@ proptest! {
     /// blocks of one read on their way, and nothing is left once all peers are gone.
     #[test]
     fn bounds_hold_whatever_happens(
-        steps in proptest::collection::vec((0..8_u8, 0..4_u8, 0..6_u64), 1..300)
+        steps in proptest::collection::vec((0..10_u8, 0..4_u8, 0..6_u64), 1..300)
     ) {
         let limits = Limits { peer_reads_max: 2, reads_max: 4, ..Limits::default() };
         let mut bench = Bench::new(limits);
-        let (mut fetching, mut sending) = (Vec::new(), Vec::new());
+        let (mut fetching, mut sending, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for (step, from, number) in steps {
             let request = RequestNumber(number);
             let picked = usize::try_from(number).unwrap();
@@ -267,10 +269,20 @@ proptest! {
                     };
                     bench.delivered(ticket, delivery)
                 }
+                7 => {
+                    let read = Read { strong: true, ..read(number) };
+                    bench.give(Input::Read { peer: peer(from), read })
+                }
+                8 if picked < asked.len() => {
+                    let ticket = Ticket(asked.swap_remove(picked));
+                    let refusal = (from == 0).then(|| Failure::new(ErrorCode::NOT_LEADER, ""));
+                    bench.give(Input::Confirmed { ticket, refusal })
+                }
                 _ => bench.later(Duration::from_millis(50)),
             };
             for output in outputs {
                 match output {
+                    Output::Confirm { ticket } => asked.push(ticket.0),
                     Output::Fetch { ticket, .. } => fetching.push(ticket.0),
                     Output::Send { ticket, .. } => {
                         prop_assert!(!sending.contains(&ticket.0));
@@ -287,4 +299,56 @@ proptest! {
             bench.fetched(ticket, block(1, true));
         }
     }
+}
+
+fn begin_strong(bench: &mut Bench) -> Vec<Output> {
+    let read = Read { strong: true, epoch: Epoch(4), ..read(1) };
+    bench.give(Input::Read { peer: peer(1), read })
+}
+
+#[test]
+fn a_strong_read_is_fetched_once_the_leader_is_confirmed() {
+    let mut bench = Bench::new(Limits::default());
+    let ticket = Ticket(1);
+    assert_eq!(begin_strong(&mut bench), [Output::Confirm { ticket }]);
+    assert_eq!(bench.later(Duration::from_millis(1)), []);
+    let credit = Input::Credit { peer: peer(1), request: RequestNumber(1), credit_bytes: CREDIT };
+    assert_eq!(bench.give(credit), [], "credit is no confirmation");
+    let outputs = bench.give(Input::Confirmed { ticket, refusal: None });
+    assert!(matches!(outputs.as_slice(), [Output::Fetch { .. }]), "{outputs:?}");
+    // A second answer changes nothing.
+    assert_eq!(bench.give(Input::Confirmed { ticket, refusal: None }), []);
+}
+
+#[test]
+fn a_strong_read_that_is_not_confirmed_is_refused() {
+    let ticket = Ticket(1);
+    let mut bench = Bench::new(Limits::default());
+    begin_strong(&mut bench);
+    let refusal = Some(Failure::new(ErrorCode::NOT_LEADER, "another one leads"));
+    let outputs = bench.give(Input::Confirmed { ticket, refusal });
+    assert!(matches!(outputs.as_slice(), [Output::Tell { .. }]), "{outputs:?}");
+    assert_eq!(bench.schedule.len(), 0);
+
+    begin_strong(&mut bench);
+    let until = bench.schedule.deadline().unwrap();
+    bench.now = until;
+    let outputs = bench.give(Input::Tick);
+    assert!(matches!(outputs.as_slice(), [Output::Tell { .. }]), "{outputs:?}");
+    assert_eq!(bench.give(Input::Confirmed { ticket: Ticket(2), refusal: None }), []);
+    assert_eq!(bench.schedule.len(), 0);
+}
+
+/// The place of the reader was checked with the first block; what follows is of this history.
+#[test]
+fn only_the_first_fetch_says_the_readers_epoch() {
+    let mut bench = Bench::new(Limits::default());
+    let read = Read { epoch: Epoch(4), ..read(1) };
+    let outputs = bench.give(Input::Read { peer: peer(1), read });
+    let [Output::Fetch { fetch, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    assert_eq!(fetch.read.epoch, Epoch(4));
+    bench.fetched(1, block(10, false));
+    let outputs = bench.delivered(1, Delivery::Done);
+    let [Output::Fetch { fetch, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    assert_eq!(fetch.read.epoch, Epoch::ZERO);
 }
