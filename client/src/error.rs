@@ -31,7 +31,9 @@ impl Refusal {
         Self { code, message: message.into(), details: BTreeMap::new(), retry_after: None }
     }
 
-    pub(crate) fn from_body(code: ErrorCode, body: ErrorBody) -> Self {
+    /// The refusal whose code stands in a header, and the rest in a body.
+    #[must_use]
+    pub fn from_body(code: ErrorCode, body: ErrorBody) -> Self {
         Self { code, message: body.message, details: body.details, retry_after: None }
     }
 

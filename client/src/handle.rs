@@ -7,7 +7,7 @@ use store::names::{StoreName, StreamName};
 use store::slot::{PartitionNumber, Slot};
 
 use crate::append::{Append, PendingAppend, checked, stream_name};
-use crate::client::Client;
+use crate::client::{Client, Mark};
 use crate::pending::Pending;
 use crate::read::{ReadAll, ReadAllOptions, ReadOptions, ReadStream};
 use crate::subscription::{SubscribeOptions, Subscription, SubscriptionError};
@@ -47,6 +47,11 @@ impl StoreHandle {
     #[must_use]
     pub fn partition_of(&self, stream: &StreamName) -> PartitionNumber {
         Slot::of(stream).partition(self.partitions)
+    }
+
+    /// What this client was told is committed in a partition.
+    pub(crate) fn acknowledged(&self, partition: PartitionNumber) -> Mark {
+        self.client.acknowledged(&self.name, partition)
     }
 
     /// Appends events to a stream if it is at the expected version.

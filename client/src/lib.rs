@@ -53,6 +53,7 @@ mod event;
 mod failover;
 mod gap;
 mod handle;
+mod pause;
 mod pending;
 mod position;
 mod read;
@@ -60,11 +61,25 @@ mod subscription;
 #[cfg(feature = "views")]
 pub mod views;
 
+/// The machines under the client, for those who drive them without a socket or a clock.
+pub mod machines {
+    pub use crate::append::coalescer::{Coalescer, Waiting, Window};
+    pub use crate::append::outbox::{Answer, Conclusion, Outbox, OutboxInput, OutboxOutput};
+    pub use crate::append::refusal::from_refusal;
+    pub use crate::failover::{Failover, FailoverInput, FailoverOutput};
+    pub use crate::subscription::splice::{
+        FeedMessage, ReplayedBlock, Splice, SpliceCounters, SpliceInput, SpliceOutput, StopReason,
+    };
+}
+
 pub use append::{Append, AppendError, AppendReceipt, Durability, PendingAppend, StreamWrite};
-pub use broker::dialect::{Detail, MemberTopology, ServiceTopology, StoreTopology, Topology};
+pub use broker::dialect::{
+    Detail, MemberTopology, PairTopology, ServiceTopology, StoreTopology, Topology,
+    WitnessTopology, WitnessedNode,
+};
 pub use broker::error_code::{ErrorCode, Outcome};
 pub use broker::net::Endpoint;
-pub use client::{Client, ProcessStatus, Status};
+pub use client::{Client, HandOver, HandOverError, HandedOver, ProcessStatus, Status};
 pub use config::ClientConfig;
 pub use error::{ConnectError, LookupError, Refusal, Unavailable};
 pub use event::{DecodeEvent, EncodeEvent, EventError};
@@ -78,7 +93,7 @@ pub use store::event::{
 };
 pub use store::names::{EventType, NameError, StoreName, StreamName};
 pub use store::slot::PartitionNumber;
-pub use store::wire::status::{PartitionStatus, StatusReply};
+pub use store::wire::status::{NeighbourStatus, PairStatus, PartitionStatus, StatusReply};
 pub use subscription::{
     Batch, OnGap, SubscribeOptions, Subscription, SubscriptionCounters, SubscriptionError,
 };

@@ -10,7 +10,7 @@ mod check;
 pub(crate) mod coalescer;
 mod error;
 pub(crate) mod outbox;
-mod refusal;
+pub(crate) mod refusal;
 
 use std::fmt::Display;
 

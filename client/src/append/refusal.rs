@@ -10,7 +10,8 @@ use super::AppendError;
 use crate::error::Refusal;
 
 /// Reads a refusal. One that lacks the details of its code stays a plain [`AppendError::Refused`].
-pub(crate) fn from_refusal(refusal: &store::wire::Refusal) -> AppendError {
+#[must_use]
+pub fn from_refusal(refusal: &store::wire::Refusal) -> AppendError {
     let code = ErrorCode::from_number(refusal.code).unwrap_or(ErrorCode::INTERNAL);
     let body = decode_body::<ErrorBody>(&refusal.body).unwrap_or_default();
     let refusal = Refusal::from_body(code, body);

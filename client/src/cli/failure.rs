@@ -5,7 +5,7 @@ use std::io;
 
 use broker::dialect::Detail;
 use broker::error_code::{ErrorCode, Outcome};
-use client::{AppendError, ConnectError, LookupError, ReadError, SubscriptionError};
+use client::{AppendError, ConnectError, HandOverError, LookupError, ReadError, SubscriptionError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -162,6 +162,14 @@ macro_rules! from_harmless_error {
 }
 
 from_harmless_error!(LookupError, ReadError, SubscriptionError);
+
+impl From<HandOverError> for Failure {
+    fn from(error: HandOverError) -> Self {
+        let message = error.to_string();
+        Self { outcome: error.outcome(), retry: error.retry(), ..Self::new(error.code(), message) }
+            .told_by(error.details())
+    }
+}
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {

@@ -15,6 +15,7 @@ mod exit;
 mod failure;
 mod flags;
 mod output;
+mod pair;
 mod read;
 mod replay;
 mod session;
@@ -105,6 +106,7 @@ fn dispatch(global: GlobalFlags, command: Command) -> Result<(), Stop> {
         Command::Replay(flags) => replay::run(&session, &flags),
         Command::Tail(flags) => tail::run(&session, &flags),
         Command::Status(flags) => status::run(&session, &flags),
+        Command::Pair(command) => pair::run(&session, command),
         Command::Bench(command) => bench::run(&session, command),
     }
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use broker::error_code::ErrorCode;
-use client::{Status, Topology};
+use client::{PartitionStatus, Status, Topology};
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, Stop};
 use crate::cli::flags::StatusFlags;
-use crate::cli::output::{Alignment, Table};
+use crate::cli::output::{Alignment, Table, printable};
+use crate::cli::pair::{PairReport, Remark, Urgency, pairs, pairs_table, verdict};
 use crate::cli::session::Session;
 
-/// Prints every partition with its leader.
+/// Prints every partition with its leader, every pair with its nodes, and what needs doing.
 ///
 /// # Errors
 /// [`Stop`] when no broker answers, the store is unknown, or a partition has no leader.
@@ -19,14 +20,20 @@ pub fn run(session: &Session, flags: &StatusFlags) -> Result<(), Stop> {
     let status = session.connect()?.status(session.timeout).map_err(Failure::from)?;
     let heads = heads(&status);
     let mut report = Report::new(&status.topology, &heads);
+    report.pairs = pairs(&status);
+    report.remarks = remarks(&status);
     if let Some(name) = &flags.store {
         report.partitions.retain(|line| line.store == name.as_str());
+        report.pairs.retain(|pair| pair.hosts(name));
         if report.partitions.is_empty() {
             let sentence = format!("no store {name} is registered at the broker: check the name");
             return Err(Failure::local(ErrorCode::STORE_NOT_FOUND, sentence).into());
         }
     }
     report.ready = report.partitions.iter().all(|line| line.leader.is_some());
+    report.remarks.extend(report.partitions.iter().filter_map(PartitionLine::remark));
+    let of_pairs = report.pairs.iter().flat_map(|pair| &pair.remarks);
+    report.verdict = verdict(report.remarks.iter().chain(of_pairs));
     session.printer().document(&report, || report.to_table())?;
     report.check_ready().map_err(Stop::from)
 }
@@ -50,6 +57,11 @@ struct Report {
     broker: String,
     ready: bool,
     partitions: Vec<PartitionLine>,
+    pairs: Vec<PairReport>,
+    /// What somebody on call should know, apart from what is said of each pair.
+    remarks: Vec<Remark>,
+    /// Whether anything needs doing, in a sentence.
+    verdict: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,6 +80,45 @@ struct LeaderLine {
     durability: String,
     feed: String,
     replay: String,
+}
+
+impl PartitionLine {
+    /// What is wrong with it; partitions of pairs are spoken of with their pair.
+    fn remark(&self) -> Option<Remark> {
+        let Self { store, partition, leader } = self;
+        match leader {
+            Some(_) => None,
+            None => Some(Remark::new(
+                Urgency::Act,
+                format!("{store}/{partition} has no leader: appends to it wait until it has one"),
+            )),
+        }
+    }
+}
+
+/// What processes without a peer say is wrong, and processes that don't answer.
+fn remarks(status: &Status) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    for process in &status.processes {
+        match &process.answer {
+            Err(reason) => {
+                let text = format!("the store process at {}: {reason}", process.endpoint);
+                remarks.push(Remark::new(Urgency::Act, text));
+            }
+            Ok(reply) if reply.pair.is_none() => {
+                let of = |partition: &PartitionStatus| {
+                    let (store, number) = (partition.store.clone(), partition.partition);
+                    let words = partition.degraded.clone().into_iter();
+                    words.map(move |words| {
+                        Remark::new(Urgency::Know, format!("{store}/{number}: {words}"))
+                    })
+                };
+                remarks.extend(reply.partitions.iter().flat_map(of));
+            }
+            Ok(_) => {}
+        }
+    }
+    remarks
 }
 
 impl Report {
@@ -90,7 +141,14 @@ impl Report {
                 partitions.push(PartitionLine { store: store.name.clone(), partition, leader });
             }
         }
-        Self { broker: topology.broker.to_string(), ready: false, partitions }
+        Self {
+            broker: topology.broker.to_string(),
+            ready: false,
+            partitions,
+            pairs: Vec::new(),
+            remarks: Vec::new(),
+            verdict: String::new(),
+        }
     }
 
     fn to_table(&self) -> String {
@@ -121,7 +179,17 @@ impl Report {
                 ]),
             }
         }
-        table.render()
+        let mut text = table.render();
+        if !self.pairs.is_empty() {
+            text.push('\n');
+            text.push_str(&pairs_table(&self.pairs));
+        }
+        for Remark { urgency, text: said } in &self.remarks {
+            text.push_str(&format!("{} {}\n", urgency.sign(), printable(said)));
+        }
+        text.push_str(&self.verdict);
+        text.push('\n');
+        text
     }
 
     /// Exit 0 promises that appends to every partition have somewhere to go.
@@ -182,7 +250,7 @@ mod tests {
             assert_eq!(failure.exit_code(), crate::cli::exit::UNAVAILABLE);
             assert!(failure.message.contains("orders/1"), "{}", failure.message);
         }
-        let nobody = Report { broker: String::new(), ready: false, partitions: Vec::new() };
+        let nobody = Report::new(&Topology::default(), &Heads::new());
         assert!(nobody.check_ready().is_err());
     }
 
@@ -195,6 +263,6 @@ mod tests {
         assert_eq!(lines[1][3..6], ["3", "42", "local"]);
         assert_eq!(lines[2], ["orders", "1", "(none)"]);
         let table = report(vec![member(0, true), member(1, true)]).to_table();
-        assert!(table.lines().last().unwrap().contains(" ? "));
+        assert!(table.lines().nth(2).unwrap().contains(" ? "));
     }
 }

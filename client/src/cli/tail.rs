@@ -117,6 +117,7 @@ fn print_counters(format: Format, counters: &SubscriptionCounters) -> String {
             "duplicates_dropped": counters.duplicates_dropped,
             "reconnects": counters.reconnects,
             "pull_mode_blocks": counters.pull_mode_blocks,
+            "failovers": counters.failovers,
         }})
         .to_string(),
     }

@@ -12,6 +12,7 @@ use store::slot::PartitionNumber;
 use store::wire::replay::{Block, Read, RequestNumber};
 use store::wire::status::StatusReply;
 
+use super::hand_over::HandOverFailure;
 use super::lane::Ticket;
 use crate::append::coalescer::Waiting;
 use crate::error::{LookupError, Refusal};
@@ -39,12 +40,20 @@ pub(super) enum Command {
     Cancel { request: RequestNumber, silent: bool },
     /// Ask a store process how it is.
     Status { endpoint: String, request: RequestNumber, deadline: Instant, promise: StatusPromise },
+    /// Ask the leader of a pair to let the other node lead.
+    HandOver {
+        endpoint: String,
+        request: RequestNumber,
+        deadline: Instant,
+        promise: HandOverPromise,
+    },
     /// End the thread.
     Close,
 }
 
 pub(super) type TopologyPromise = Promise<Arc<Topology>, LookupError>;
 pub(super) type StatusPromise = Promise<StatusReply, String>;
+pub(super) type HandOverPromise = Promise<(), HandOverFailure>;
 
 /// What comes back for a read.
 #[derive(Debug)]

@@ -8,10 +8,11 @@ use broker::dialect::{ClientReply, ServiceName};
 use broker::net::{self, TICK, Waker};
 use crossbeam_channel::Receiver;
 
+use super::acknowledged::Acknowledged;
 use super::broker_link::{BrokerLink, LinkEvent};
 use super::command::{Command, PartitionKey};
 use super::lane::{Lane, LaneOutput};
-use super::replays::Replays;
+use super::replays::{Question, Replays};
 use super::topology_desk::{KnownTopology, TOPOLOGY_SERVICE, TopologyDesk};
 use crate::config::ClientConfig;
 
@@ -25,6 +26,7 @@ pub(super) struct Given {
     pub(super) commands: Receiver<Command>,
     pub(super) waker: Waker,
     pub(super) known_topology: KnownTopology,
+    pub(super) acknowledged: Acknowledged,
 }
 
 /// See the module's comment. Everything is decided by machines: this only moves messages, keeps
@@ -35,6 +37,7 @@ pub(super) struct EventLoop {
     waker: Waker,
     link: BrokerLink,
     topology: TopologyDesk,
+    acknowledged: Acknowledged,
     replays: Replays,
     lanes: HashMap<PartitionKey, Lane>,
     /// Which lane a reply belongs to.
@@ -43,10 +46,11 @@ pub(super) struct EventLoop {
 
 impl EventLoop {
     pub(super) fn new(given: Given) -> Self {
-        let Given { config, context, commands, waker, known_topology } = given;
+        let Given { config, context, commands, waker, known_topology, acknowledged } = given;
         Self {
             link: BrokerLink::new(clock(), &context, &config),
             topology: TopologyDesk::new(&config, known_topology),
+            acknowledged,
             replays: Replays::new(&context),
             lanes: HashMap::new(),
             services: HashMap::new(),
@@ -103,7 +107,12 @@ impl EventLoop {
                 }
                 Command::Cancel { request, silent } => self.replays.cancel(request, silent),
                 Command::Status { endpoint, request, deadline, promise } => {
-                    self.replays.status(now, &endpoint, (request, deadline), promise);
+                    let question = Question::Status(promise);
+                    self.replays.ask(now, &endpoint, (request, deadline), question);
+                }
+                Command::HandOver { endpoint, request, deadline, promise } => {
+                    let question = Question::HandOver(promise);
+                    self.replays.ask(now, &endpoint, (request, deadline), question);
                 }
                 Command::Close => return false,
             }
@@ -163,12 +172,14 @@ impl EventLoop {
     /// The lane of a partition. There are as many as the stores in use have partitions.
     fn lane(&mut self, now: Instant, key: PartitionKey) -> &mut Lane {
         let (link, topology, services) = (&self.link, &self.topology, &mut self.services);
+        let acknowledged = &self.acknowledged;
         self.lanes.entry(key).or_insert_with_key(|key| {
             // A store's name and a number always make a service name.
             let service = ServiceName::partition(key.store.as_str(), key.partition.0)
                 .unwrap_or(ServiceName::NONE);
             services.insert(service.clone(), key.clone());
-            let mut lane = Lane::new(key.clone(), service, &self.config);
+            let mark = acknowledged.of(key);
+            let mut lane = Lane::new((key.clone(), service), mark, &self.config);
             if let Some(topology) = topology.latest() {
                 lane.learn(&topology);
             }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use store::event::Epoch;
 use store::wire::append::{AppendReply, AppendResult, message_header};
 
+use super::acknowledged::{Mark, SharedMark, acknowledged_lasts};
 use super::admission::Admission;
 use super::command::PartitionKey;
 use crate::append::coalescer::{Coalescer, Waiting, Window};
@@ -40,13 +41,20 @@ pub(super) struct Lane {
     brokers: Vec<String>,
     /// Whether conflicts at this store are there to stay; see [`Answer::conflicts_last`].
     conflicts_last: bool,
+    /// Another node that was seen to have the partition. It may lead again, also while it is away.
+    peer_seen: bool,
+    acknowledged: SharedMark,
     link_up: bool,
     coalescer: Coalescer<(Ticket, Bytes)>,
     outbox: Outbox<Ticket>,
 }
 
 impl Lane {
-    pub(super) fn new(key: PartitionKey, service: ServiceName, config: &ClientConfig) -> Self {
+    pub(super) fn new(
+        (key, service): (PartitionKey, ServiceName),
+        acknowledged: SharedMark,
+        config: &ClientConfig,
+    ) -> Self {
         let window =
             Window { messages: config.under_way_messages_max, bytes: config.under_way_bytes_max };
         Self {
@@ -54,6 +62,8 @@ impl Lane {
             service,
             brokers: config.brokers.iter().map(ToString::to_string).collect(),
             conflicts_last: false,
+            peer_seen: false,
+            acknowledged,
             link_up: false,
             coalescer: Coalescer::new(window),
             outbox: Outbox::new(config.attempt_timeout),
@@ -68,13 +78,11 @@ impl Lane {
     pub(super) fn learn(&mut self, topology: &Topology) {
         let partition = self.key.partition.0;
         let Some(store) = topology.store(self.key.store.as_str()) else { return };
-        let members = || store.members.iter().filter(|member| member.partition == partition);
-        let Some(leader) = members().find(|member| member.leader) else { return };
-        self.conflicts_last = match leader.durability.as_str() {
-            "pair" => true,
-            "local" => members().count() == 1,
-            _ => false,
-        };
+        let members = store.members.iter().filter(|member| member.partition == partition);
+        self.peer_seen |= members.count() > 1;
+        let Some(leader) = store.leader(partition) else { return };
+        let Some(lasts) = acknowledged_lasts(topology, store, partition) else { return };
+        self.conflicts_last = lasts && (leader.durability == "pair" || !self.peer_seen);
     }
 
     pub(super) fn push(&mut self, append: Waiting<(Ticket, Bytes)>) {
@@ -203,7 +211,7 @@ impl Lane {
     fn conclude(&self, now: Instant, ticket: Ticket, conclusion: Conclusion) {
         let waited = now.saturating_duration_since(ticket.submitted);
         let result = match conclusion {
-            Conclusion::Committed { done, epoch, durable_on } => Ok(AppendReceipt {
+            Conclusion::Committed { done, epoch, durable_on } => Ok(self.receipt(AppendReceipt {
                 store: (*self.key.store).clone(),
                 partition: self.key.partition,
                 first_sequence: done.first,
@@ -213,7 +221,7 @@ impl Lane {
                 durable_on,
                 durability: done.durability,
                 duplicate: done.duplicate,
-            }),
+            })),
             Conclusion::NotDone(error) => Err(error),
             Conclusion::NeverLeft if self.link_up => Err(AppendError::Refused(Refusal::new(
                 ErrorCode::NO_WORKER,
@@ -232,5 +240,62 @@ impl Lane {
         // Room is made first, so that a caller that got its result finds it.
         drop(ticket.admission);
         ticket.promise.fulfil(result);
+    }
+
+    /// Notes what is about to be told, so that reads which follow see it.
+    fn receipt(&self, receipt: AppendReceipt) -> AppendReceipt {
+        let (epoch, sequence) = (receipt.epoch, receipt.last_sequence);
+        self.acknowledged.raise(Mark { epoch, sequence, lasting: self.conflicts_last });
+        receipt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use broker::dialect::{MemberTopology, StoreTopology};
+    use store::slot::PartitionNumber;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn topology(durability: &str, leaders: &[bool]) -> Topology {
+        let member = |leader: &bool| MemberTopology {
+            partition: 0,
+            leader: *leader,
+            epoch: 1,
+            incarnation: Uuid::nil(),
+            lineage: Uuid::nil(),
+            durability: durability.to_owned(),
+            feed: String::new(),
+            replay: String::new(),
+            alive_ms: 0,
+        };
+        let members = leaders.iter().map(member).collect();
+        let store = StoreTopology { name: "orders".to_owned(), partitions: 1, members };
+        Topology { stores: vec![store], ..Topology::default() }
+    }
+
+    /// A peer that is away may come back and lead without what was acknowledged meanwhile.
+    #[test]
+    fn a_peer_that_was_seen_once_is_not_forgotten() {
+        let name = "orders".parse().unwrap();
+        let key = PartitionKey { store: Arc::new(name), partition: PartitionNumber(0) };
+        let service = ServiceName::partition("orders", 0).unwrap();
+        let mark = SharedMark::default();
+        let mut lane = Lane::new((key, service), mark, &ClientConfig::default());
+        let steps = [
+            ("local", vec![true], true),
+            ("local", vec![true, false], false),
+            ("local", vec![true], false),
+            ("pair", vec![true], true),
+            ("pair", vec![false], true),
+            ("memory", vec![true], false),
+        ];
+        for (durability, leaders, lasts) in steps {
+            lane.learn(&topology(durability, &leaders));
+            assert_eq!(lane.conflicts_last, lasts, "{durability} {leaders:?}");
+        }
     }
 }

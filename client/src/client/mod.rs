@@ -9,10 +9,12 @@
 //!      └──────── promises, channels ────────┘
 //! ```
 
+mod acknowledged;
 mod admission;
 mod broker_link;
 mod command;
 mod event_loop;
+mod hand_over;
 mod lane;
 mod open_read;
 mod replays;
@@ -33,6 +35,7 @@ use store::slot::PartitionNumber;
 use store::wire::append::{encode_append, encoded_bytes};
 use store::wire::replay::RequestNumber;
 
+use self::acknowledged::Acknowledged;
 use self::admission::Gate;
 use self::command::Command;
 use self::event_loop::{EventLoop, Given};
@@ -45,8 +48,10 @@ use crate::error::{ConnectError, LookupError, Refusal};
 use crate::handle::StoreHandle;
 use crate::pending::{Pending, pending};
 
+pub(crate) use self::acknowledged::Mark;
 use self::command::PartitionKey;
 pub(crate) use self::command::ReadEvent;
+pub use self::hand_over::{HandOver, HandOverError, HandedOver};
 pub(crate) use self::open_read::{Next, OpenRead};
 pub use self::status::{ProcessStatus, Status};
 
@@ -72,6 +77,7 @@ struct Shared {
     gate: Arc<Gate>,
     next_request: AtomicU64,
     known_topology: KnownTopology,
+    acknowledged: Acknowledged,
     context: SocketContext,
     thread: Option<JoinHandle<()>>,
 }
@@ -134,6 +140,7 @@ impl Client {
         // The queue is bounded by the gate: an append is admitted before it gets here.
         let (commands, receiver) = crossbeam_channel::unbounded();
         let known_topology = KnownTopology::default();
+        let acknowledged = Acknowledged::default();
         let waker = Waker::new()?;
         let context = zmq::Context::new();
         let gate = Gate::new(config.queue_appends_max, config.queue_bytes_max);
@@ -144,6 +151,7 @@ impl Client {
                 commands: receiver,
                 waker: waker.clone(),
                 known_topology: known_topology.clone(),
+                acknowledged: acknowledged.clone(),
             };
             move || EventLoop::new(given).run()
         })?;
@@ -154,6 +162,7 @@ impl Client {
             gate,
             next_request: AtomicU64::new(1),
             known_topology,
+            acknowledged,
             context: SocketContext(context),
             thread: Some(thread),
         };
@@ -206,9 +215,27 @@ impl Client {
         status::ask(self, timeout)
     }
 
+    /// Asks the leader of a pair to let the other node lead. No append is lost or refused by it.
+    ///
+    /// # Errors
+    /// [`HandOverError`] when there is no such pair, or its leader does not hand over.
+    pub fn hand_over(
+        &self,
+        wanted: &HandOver,
+        timeout: Duration,
+    ) -> Result<HandedOver, HandOverError> {
+        hand_over::hand_over(self, wanted, timeout)
+    }
+
     /// The newest topology that the background thread has seen.
     pub(crate) fn known_topology(&self) -> Option<Arc<Topology>> {
         self.shared.known_topology.get()
+    }
+
+    /// What this client was told is committed in a partition.
+    pub(crate) fn acknowledged(&self, store: &Arc<StoreName>, partition: PartitionNumber) -> Mark {
+        let key = PartitionKey { store: Arc::clone(store), partition };
+        self.shared.acknowledged.of(&key).get()
     }
 
     pub(crate) fn ask_topology(&self, timeout: Duration) -> Pending<Arc<Topology>, LookupError> {

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use store::wire::replay::{Read, ReplayAnswer, ReplayRequest, RequestNumber};
 use store::wire::status::StatusReply;
 
-use super::command::{ReadEvent, ReadSink, StatusPromise};
+use super::command::{HandOverPromise, ReadEvent, ReadSink, StatusPromise};
+use super::hand_over::HandOverFailure;
 use crate::error::Refusal;
 
 /// What a block counts at least, so that empty ones can't pile up without bound.
@@ -30,11 +31,34 @@ struct OpenRead {
     received_bytes: u64,
 }
 
+/// Something else than a read that a process is asked, and who waits for its answer.
+pub(super) enum Question {
+    Status(StatusPromise),
+    HandOver(HandOverPromise),
+}
+
+impl Question {
+    /// No answer came, or none could.
+    fn fail(self, reason: String) {
+        match self {
+            Self::Status(promise) => promise.fulfil(Err(reason)),
+            Self::HandOver(promise) => promise.fulfil(Err(HandOverFailure::Silent)),
+        }
+    }
+
+    fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Status(promise) => promise.fulfil(Err(refusal.to_string())),
+            Self::HandOver(promise) => promise.fulfil(Err(HandOverFailure::Refused(refusal))),
+        }
+    }
+}
+
 struct Replayer {
     endpoint: String,
     socket: zmq::Socket,
     reads: HashMap<RequestNumber, OpenRead>,
-    questions: HashMap<RequestNumber, (Instant, StatusPromise)>,
+    questions: HashMap<RequestNumber, (Instant, Question)>,
     used_at: Instant,
 }
 
@@ -93,19 +117,23 @@ impl Replays {
         }
     }
 
-    /// Asks a process how it is.
-    pub(super) fn status(
+    /// Asks a process something that it answers at once, or by the deadline.
+    pub(super) fn ask(
         &mut self,
         now: Instant,
         endpoint: &str,
         (request, deadline): (RequestNumber, Instant),
-        promise: StatusPromise,
+        question: Question,
     ) {
+        let message = match question {
+            Question::Status(_) => ReplayRequest::Status { request },
+            Question::HandOver(_) => ReplayRequest::HandOver { request },
+        };
         match self.replayer(now, endpoint) {
-            Some(replayer) if replayer.send(&ReplayRequest::Status { request }) => {
-                replayer.questions.insert(request, (deadline, promise));
+            Some(replayer) if replayer.send(&message) => {
+                replayer.questions.insert(request, (deadline, question));
             }
-            _ => promise.fulfil(Err(format!("{endpoint} can't be reached"))),
+            _ => question.fail(format!("{endpoint} can't be reached")),
         }
     }
 
@@ -118,9 +146,9 @@ impl Replays {
                     log::warn!("{endpoint} sent what is no replay message: {error}");
                 }
             }
-            let late = |(at, _): &mut (Instant, StatusPromise)| *at <= now;
-            for (_, (_, promise)) in replayer.questions.extract_if(|_, question| late(question)) {
-                promise.fulfil(Err(format!("{} gave no answer in time", replayer.endpoint)));
+            let late = |(at, _): &mut (Instant, Question)| *at <= now;
+            for (_, (_, question)) in replayer.questions.extract_if(|_, question| late(question)) {
+                question.fail(format!("{} gave no answer in time", replayer.endpoint));
             }
         }
         self.replayers.retain(|replayer| {
@@ -192,15 +220,23 @@ impl Replayer {
                 }
             }
             ReplayAnswer::Fail { request, refusal } => {
+                let code = ErrorCode::from_number(refusal.code).unwrap_or(ErrorCode::INTERNAL);
+                let body = decode_body::<ErrorBody>(&refusal.body).unwrap_or_default();
+                let refusal = Refusal::from_body(code, body);
                 if let Some(read) = self.reads.remove(&request) {
-                    let code = ErrorCode::from_number(refusal.code).unwrap_or(ErrorCode::INTERNAL);
-                    let body = decode_body::<ErrorBody>(&refusal.body).unwrap_or_default();
-                    read.sink.send(ReadEvent::Refused(Refusal::from_body(code, body)));
+                    read.sink.send(ReadEvent::Refused(refusal));
+                } else if let Some((_, question)) = self.questions.remove(&request) {
+                    question.refuse(refusal);
                 }
             }
             ReplayAnswer::Status { request, body } => {
-                if let Some((_, promise)) = self.questions.remove(&request) {
+                if let Some((_, Question::Status(promise))) = self.questions.remove(&request) {
                     promise.fulfil(StatusReply::decode(&body).map_err(|error| error.to_string()));
+                }
+            }
+            ReplayAnswer::Done { request } => {
+                if let Some((_, Question::HandOver(promise))) = self.questions.remove(&request) {
+                    promise.fulfil(Ok(()));
                 }
             }
         }

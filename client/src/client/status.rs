@@ -84,6 +84,8 @@ mod tests {
             durable: 1,
             committed: 1,
             segments: 1,
+            parked_records: 0,
+            parked_files: 0,
             degraded: vec![],
         }
     }
@@ -96,6 +98,7 @@ mod tests {
             durability: "local".to_owned(),
             version: String::new(),
             partitions,
+            pair: None,
         };
         ProcessStatus { endpoint: String::new(), answer: Ok(answer) }
     }

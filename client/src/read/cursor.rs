@@ -1,10 +1,11 @@
 //! Where a read stands, what it still needs, and whether what came is what was asked for.
 
-use store::event::{Event, Sequence};
+use store::event::{Epoch, Event, Sequence};
 use store::names::{StoreName, StreamName};
 use store::record;
 use store::wire::replay::{Block, Read, ReadDirection, ReadSource, RequestNumber};
 
+use super::seen::Seen;
 use super::{Direction, ReadAllOptions, ReadOptions};
 
 /// Most bytes asked for in one block.
@@ -17,6 +18,10 @@ pub(crate) enum BlockError {
     Corrupt(String),
     /// An event is not what was signed.
     Signature(Sequence),
+    /// The member is behind what was read already: another one has to be asked.
+    Behind,
+    /// What was read may have been cut off by a new leader.
+    EpochChanged,
 }
 
 /// A read of one stream or one partition. It can be asked for again at any time, and then goes on
@@ -37,6 +42,10 @@ pub(crate) struct Cursor {
     left: Option<u64>,
     at_least: Sequence,
     head: Option<Sequence>,
+    seen: Seen,
+    /// Whether no block has come since the read was last asked for.
+    unanswered: bool,
+    strong: bool,
     check_signatures: bool,
     done: bool,
 }
@@ -60,6 +69,9 @@ impl Cursor {
             left: options.limit,
             at_least: options.at_least.unwrap_or_default(),
             head: None,
+            seen: Seen::default(),
+            unanswered: true,
+            strong: options.strong,
             check_signatures: true,
             done: options.limit == Some(0) || below_first(from, options.direction),
         }
@@ -84,6 +96,9 @@ impl Cursor {
             left: options.limit,
             at_least: options.at_least.unwrap_or_default(),
             head: None,
+            seen: Seen::default(),
+            unanswered: true,
+            strong: options.strong,
             check_signatures: true,
             done: nothing_at_all
                 || options.limit == Some(0)
@@ -110,8 +125,21 @@ impl Cursor {
         self.head
     }
 
-    /// The request for what is still wanted.
-    pub(crate) fn request(&self, credit_bytes: u64) -> Read {
+    /// Whether only a leader may answer, and only once its place is confirmed.
+    pub(crate) fn is_strong(&self) -> bool {
+        self.strong
+    }
+
+    /// Whether any event was taken.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.seen.last().is_some()
+    }
+
+    /// The request for what is still wanted. A read that goes on begins with the last event that
+    /// was taken: whoever answers must have it too.
+    pub(crate) fn request(&mut self, credit_bytes: u64) -> Read {
+        self.unanswered = true;
+        let again = u64::from(self.has_begun());
         Read {
             request: RequestNumber(0),
             store: self.store.clone(),
@@ -121,18 +149,23 @@ impl Cursor {
                 Direction::Forward => ReadDirection::Forward,
                 Direction::Backward => ReadDirection::Backward,
             },
-            from: self.next,
+            from: self.seen.last().map_or(self.next, |last| last.place),
             to: self.to,
-            count_max: self.left.unwrap_or(0),
+            count_max: self.left.map_or(0, |left| left.saturating_add(again)),
             at_least: self.at_least,
+            // The last event says more than an epoch, and in every direction.
+            epoch: Epoch::ZERO,
             credit_bytes,
             block_bytes_max: BLOCK_BYTES,
-            strong: false,
+            strong: self.strong,
         }
     }
 
     /// Takes the events of a block, in order.
     pub(crate) fn take(&mut self, block: &Block) -> Result<Vec<Event>, BlockError> {
+        let first = std::mem::replace(&mut self.unanswered, false);
+        self.seen.check(block, first)?;
+        let mut expected = self.seen.last().filter(|_| first);
         if self.head.is_none() {
             self.head = Some(block.head);
             // A read of a partition ends where the head was when it began, also if it has to be
@@ -147,9 +180,21 @@ impl Cursor {
             if self.done {
                 break;
             }
+            if let Some(last) = expected.take() {
+                match last.is(&event) {
+                    true => continue,
+                    false => return Err(BlockError::EpochChanged),
+                }
+            }
             self.check(&event)?;
             self.advance(&event);
             events.push(event);
+        }
+        if expected.is_some() {
+            return Err(BlockError::EpochChanged);
+        }
+        if let Some(last) = events.last() {
+            self.seen.note(block, last, self.place(last));
         }
         self.done |= block.end;
         Ok(events)

@@ -67,7 +67,9 @@ fn a_read_goes_on_behind_what_it_took() {
     let events = cursor.take(&block(&[(7, 1), (8, 2)], false)).unwrap();
     assert_eq!(sequences(events), [7, 8], "what was kept begins at 7");
     let again = cursor.request(9);
-    assert_eq!((again.from, again.count_max, again.to), (9, 3, 100), "up to the first head");
+    assert_eq!((again.from, again.count_max, again.to), (8, 4, 100), "up to the first head");
+    let events = cursor.take(&block(&[(8, 2), (9, 3)], false)).unwrap();
+    assert_eq!(sequences(events), [9]);
     assert_eq!(cursor.head(), Some(Sequence(100)));
     assert!(!cursor.is_done());
 }
@@ -134,8 +136,14 @@ fn what_was_not_asked_for_is_not_taken() {
 fn streams_are_followed_by_version() {
     let mut cursor = stream(&ReadOptions::default());
     cursor.take(&block(&[(3, 1), (90, 2)], false)).unwrap();
-    assert_eq!(cursor.request(1).from, 3);
-    assert!(cursor.take(&block(&[(91, 4)], false)).is_err());
+    assert!(cursor.clone().take(&block(&[(91, 4)], false)).is_err());
+    assert_eq!(cursor.request(1).from, 2);
+    // Whoever goes on must have the last event where it was.
+    for places in [vec![(91, 3)], vec![(89, 2), (91, 3)], vec![]] {
+        let taken = cursor.clone().take(&block(&places, true));
+        assert_eq!(taken, Err(BlockError::EpochChanged), "{places:?}");
+    }
+    assert_eq!(sequences(cursor.take(&block(&[(90, 2), (91, 3)], true)).unwrap()), [91]);
 }
 
 #[test]

@@ -39,6 +39,17 @@ pub enum ReadError {
     /// The store refused.
     #[error("{0}")]
     Refused(Refusal),
+    /// Another leader took over in the middle of the read, and it lacks what was read already.
+    #[error(
+        "EPOCH_CHANGED: partition {partition} of {store} has another leader since this read began, \
+         which lacks some of what was read: read again from the start"
+    )]
+    EpochChanged {
+        /// The store.
+        store: String,
+        /// The partition.
+        partition: PartitionNumber,
+    },
     /// What arrived is not what was asked for, or damaged.
     #[error(
         "CORRUPT: what partition {partition} sent is not what was asked for: {reason}; run \
@@ -72,6 +83,7 @@ impl ReadError {
             Self::Lookup(error) => error.code(),
             Self::Unavailable { .. } => ErrorCode::NO_WORKER,
             Self::Refused(refusal) => refusal.code,
+            Self::EpochChanged { .. } => ErrorCode::EPOCH_CHANGED,
             Self::Corrupt { .. } => ErrorCode::CORRUPT,
             Self::BadSignature { .. } => ErrorCode::BAD_SIGNATURE,
         }
@@ -90,6 +102,9 @@ impl ReadError {
                 endpoint.iter().fold(details, |d, endpoint| d.text("endpoint", endpoint)).done()
             }
             Self::Refused(refusal) => refusal.details.clone(),
+            Self::EpochChanged { store, partition } => {
+                none.text("store", store).number("partition", partition.0).done()
+            }
             Self::Corrupt { partition, .. } => none.number("partition", partition.0).done(),
             Self::BadSignature { partition, sequence } => {
                 none.number("partition", partition.0).number("sequence", sequence.0).done()

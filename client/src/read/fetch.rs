@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use broker::dialect::{MemberTopology, Topology};
 use broker::error_code::ErrorCode;
-use store::event::Event;
+use store::event::{Epoch, Event};
 use store::slot::PartitionNumber;
+use uuid::Uuid;
 
 use super::cursor::{BlockError, Cursor};
 use super::error::ReadError;
 use crate::client::{Next, OpenRead, ReadEvent};
 use crate::error::Refusal;
 use crate::handle::StoreHandle;
+use crate::pause::Pauses;
 
-/// Pause before a refused or failed read is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for the topology before the time that is left is looked at again.
 const TOPOLOGY_WAIT: Duration = Duration::from_secs(1);
 
@@ -26,9 +26,16 @@ pub(crate) struct Fetch {
     cursor: Cursor,
     open: Option<OpenRead>,
     endpoint: Option<String>,
+    pauses: Pauses,
     /// Bytes taken of the open read, and granted to it.
     taken_bytes: u64,
     granted_bytes: u64,
+}
+
+/// Whom to ask, and what is known of it.
+struct Choice {
+    endpoint: String,
+    epoch: Epoch,
 }
 
 /// Why one attempt did not bring a block.
@@ -48,6 +55,7 @@ impl Fetch {
             cursor: cursor.without_signatures(careless),
             open: None,
             endpoint: None,
+            pauses: Pauses::new(Uuid::new_v4().as_u64_pair().0),
             taken_bytes: 0,
             granted_bytes: 0,
         }
@@ -76,7 +84,7 @@ impl Fetch {
                         self.cursor.finish();
                         return Err(self.given_up(refusal, waited));
                     }
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(self.pauses.next());
                 }
             }
         }
@@ -93,7 +101,9 @@ impl Fetch {
             Next::Event(ReadEvent::Block(block)) => {
                 let bytes = u64::try_from(block.records.len()).unwrap_or(u64::MAX);
                 self.taken_bytes = self.taken_bytes.saturating_add(bytes);
-                let events = self.cursor.take(&block).map_err(|error| self.damaged(error))?;
+                let taken = self.cursor.take(&block);
+                let events = taken.map_err(|error| self.not_taken(error))?;
+                self.pauses.reset();
                 self.grant(&open);
                 self.open = Some(open);
                 Ok(events)
@@ -112,8 +122,8 @@ impl Fetch {
         let client = self.store.client();
         // What is known will do the first time; after a failure it is asked for anew.
         let known = client.known_topology().filter(|_| self.endpoint.is_none());
-        let endpoint = match known.and_then(|topology| self.choose(&topology)) {
-            Some(endpoint) => endpoint,
+        let choice = match known.and_then(|topology| self.choose(&topology)) {
+            Some(choice) => choice,
             None => {
                 let fresh = client.ask_topology(TOPOLOGY_WAIT).wait();
                 fresh.ok().and_then(|t| self.choose(&t)).ok_or(Failed::Again(None))?
@@ -121,19 +131,27 @@ impl Fetch {
         };
         let window = u64::try_from(client.config().read_window_bytes).unwrap_or(u64::MAX);
         (self.taken_bytes, self.granted_bytes) = (0, window);
-        let open = OpenRead::start(client, &endpoint, self.cursor.request(window), None);
-        self.endpoint = Some(endpoint);
+        let mut read = self.cursor.request(window);
+        let own = self.store.acknowledged(self.partition).at_least(choice.epoch);
+        read.at_least = read.at_least.max(own);
+        let open = OpenRead::start(client, &choice.endpoint, read, None);
+        self.endpoint = Some(choice.endpoint);
         Ok(open)
     }
 
-    /// The member to ask: the leader, unless it was just asked in vain and there is another.
-    fn choose(&self, topology: &Topology) -> Option<String> {
+    /// The member to ask: the leader, unless it was just asked in vain and another one may answer
+    /// as well.
+    fn choose(&self, topology: &Topology) -> Option<Choice> {
         let store = topology.store(self.store.name().as_str())?;
-        let here = |member: &&MemberTopology| member.partition == self.partition.0;
-        let mut members: Vec<_> = store.members.iter().filter(here).collect();
+        let may_answer = |member: &&MemberTopology| {
+            member.partition == self.partition.0 && (member.leader || !self.cursor.is_strong())
+        };
+        let just_asked = |member: &MemberTopology| self.endpoint.as_ref() == Some(&member.replay);
+        let mut members: Vec<_> = store.members.iter().filter(may_answer).collect();
+        members.sort_by_key(|member| (just_asked(member), !member.leader));
         members
-            .sort_by_key(|member| (self.endpoint.as_ref() == Some(&member.replay), !member.leader));
-        members.first().map(|member| member.replay.clone())
+            .first()
+            .map(|member| Choice { endpoint: member.replay.clone(), epoch: Epoch(member.epoch) })
     }
 
     /// Lets the store send on once half of the window has been taken.
@@ -149,6 +167,10 @@ impl Fetch {
 
     fn refused(&mut self, refusal: Refusal) -> Result<Vec<Event>, Failed> {
         match refusal.code {
+            // A member that lags, or has cut off what was read; a later answer tells.
+            ErrorCode::STREAM_NOT_FOUND if self.cursor.has_begun() => {
+                Err(Failed::Again(Some(refusal)))
+            }
             ErrorCode::STREAM_NOT_FOUND => {
                 self.cursor.finish();
                 Ok(Vec::new())
@@ -160,11 +182,16 @@ impl Fetch {
         }
     }
 
-    fn damaged(&self, error: BlockError) -> Failed {
+    fn not_taken(&self, error: BlockError) -> Failed {
         let partition = self.partition;
         Failed::Final(match error {
             BlockError::Signature(sequence) => ReadError::BadSignature { partition, sequence },
             BlockError::Corrupt(reason) => ReadError::Corrupt { partition, reason },
+            BlockError::EpochChanged => {
+                let store = self.store.name().to_string();
+                ReadError::EpochChanged { store, partition }
+            }
+            BlockError::Behind => return Failed::Again(None),
         })
     }
 

@@ -2,11 +2,13 @@
 //!
 //! A read holds constant memory: the store sends blocks only as far as the reader has given
 //! credit, and credit is given as events are taken. If the store falls silent, the read goes on
-//! at the next event, at whichever member then serves the partition.
+//! at the next event, at whichever member then serves the partition. A member that knows less
+//! than what was read, or than what this client had acknowledged, is not believed.
 
 mod cursor;
 mod error;
 mod fetch;
+mod seen;
 
 use std::collections::VecDeque;
 
@@ -39,9 +41,13 @@ pub struct ReadOptions {
     pub direction: Direction,
     /// Most events to return.
     pub limit: Option<u64>,
-    /// The read must see the log at least up to here (inclusive), e.g. the last sequence that
-    /// this caller had acknowledged.
+    /// The read must see the log at least up to here (inclusive), e.g. what another client had
+    /// acknowledged. What this client had is always seen; at level `memory`, and at `local` with a
+    /// peer, unless a failover has lost it.
     pub at_least: Option<Sequence>,
+    /// Whether the read must see everything that was acknowledged to anybody before it began: the
+    /// leader answers it, and only after every member has confirmed that it still leads.
+    pub strong: bool,
 }
 
 impl ReadOptions {
@@ -69,8 +75,10 @@ pub struct ReadAllOptions {
     pub direction: Direction,
     /// Most events to return.
     pub limit: Option<u64>,
-    /// The read must see the log at least up to here (inclusive).
+    /// The read must see the log at least up to here (inclusive); see [`ReadOptions::at_least`].
     pub at_least: Option<Sequence>,
+    /// Whether it must see what was acknowledged to anybody; see [`ReadOptions::strong`].
+    pub strong: bool,
     /// Whether the system's own streams (`$…`) are returned too.
     pub system_streams: bool,
 }

@@ -46,6 +46,7 @@ pub(super) fn feed_message(
     let message = FeedMessage {
         lineage: Lineage(header.lineage),
         span,
+        cut: header.cut,
         heartbeat: Duration::from_millis(u64::from(header.heartbeat_ms)),
         bytes,
         records,

@@ -16,10 +16,10 @@ use crate::position::Position;
 pub enum SubscriptionError {
     /// The checkpoint is not in the log: the log was cut, or is another one.
     #[error(
-        "AHEAD_OF_LOG: partition {partition} was read up to {position}, but its log now ends at \
-         {head}{}: what was built from it may hold events that no longer exist; rebuild it from \
+        "AHEAD_OF_LOG: partition {partition} was read up to {position}, but {}; it now ends at \
+         {head}: what was built from it may hold events that no longer exist; rebuild it from \
          the start",
-        if *other_lineage { " and is of another lineage" } else { "" }
+        Parting { cut: *cut, other_lineage: *other_lineage }
     )]
     AheadOfLog {
         /// The partition.
@@ -28,6 +28,8 @@ pub enum SubscriptionError {
         position: Position,
         /// Where the log stands now.
         head: Position,
+        /// Last sequence up to which the log may hold what was read (inclusive).
+        cut: Sequence,
         /// Whether the log is of another lineage than the checkpoint.
         other_lineage: bool,
     },
@@ -111,11 +113,12 @@ impl SubscriptionError {
     pub fn details(&self) -> BTreeMap<String, Detail> {
         let of = |partition: &PartitionNumber| Details::none().number("partition", partition.0);
         match self {
-            Self::AheadOfLog { partition, position, head, other_lineage } => of(partition)
+            Self::AheadOfLog { partition, position, head, cut, other_lineage } => of(partition)
                 .number("sequence", position.sequence.0)
                 .number("epoch", position.epoch.0)
                 .number("head", head.sequence.0)
                 .number("head_epoch", head.epoch.0)
+                .number("cut", cut.0)
                 .text("other_lineage", other_lineage)
                 .done(),
             Self::Gap { partition, from, to } => {
@@ -142,6 +145,21 @@ impl SubscriptionError {
             Self::Lookup(error) => error.retry(),
             Self::Refused { refusal, .. } => refusal.code.retry(),
             _ => false,
+        }
+    }
+}
+
+/// Where a log and what was read of it part.
+struct Parting {
+    cut: Sequence,
+    other_lineage: bool,
+}
+
+impl std::fmt::Display for Parting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.other_lineage {
+            true => f.write_str("its log is of another lineage"),
+            false => write!(f, "its log was cut behind sequence {}", self.cut),
         }
     }
 }

@@ -16,7 +16,7 @@ mod error;
 mod feed_socket;
 mod options;
 mod partition;
-mod splice;
+pub(crate) mod splice;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -164,6 +164,7 @@ impl Subscription {
             counters.duplicates_dropped += one.duplicates_dropped;
             counters.reconnects += one.reconnects;
             counters.pull_mode_blocks += one.pull_mode_blocks;
+            counters.failovers += one.failovers;
         }
         counters
     }

@@ -68,19 +68,24 @@ pub struct SubscriptionCounters {
     pub reconnects: u64,
     /// Blocks of history taken instead of feed messages while catching up with the feed.
     pub pull_mode_blocks: u64,
+    /// Times that a partition went on in a new reign: another leader, or the same one after a
+    /// restart or with other members.
+    pub failovers: u64,
 }
 
 impl fmt::Display for SubscriptionCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} events, gaps found {}, repaired {}, lost {}, doubled dropped {}, reconnects {}",
+            "{} events, gaps found {}, repaired {}, lost {}, doubled dropped {}, reconnects {}, \
+             failovers {}",
             self.events,
             self.gaps_found,
             self.gaps_repaired,
             self.events_lost,
             self.duplicates_dropped,
-            self.reconnects
+            self.reconnects,
+            self.failovers
         )
     }
 }

@@ -1,13 +1,16 @@
 //! One partition of a subscription: its splice, and the replay that is under way for it.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use broker::dialect::{MemberTopology, Topology};
+use broker::error_code::ErrorCode;
 use broker::net::Waker;
-use store::event::{Event, Sequence};
+use store::event::{Epoch, Event, Sequence};
 use store::slot::PartitionNumber;
 use store::wire::feed::Topic;
 use store::wire::replay::{BLOCK_BYTES_MAX, Read, ReadDirection, ReadSource, RequestNumber};
+use uuid::Uuid;
 
 use super::decode::{Damage, replayed_block};
 use super::error::SubscriptionError;
@@ -52,10 +55,19 @@ struct Replay {
     silent_at: Instant,
 }
 
+/// How a replay is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// The store is told.
+    Politely,
+    /// The store says nothing, so its connection is not to be trusted.
+    Silent,
+}
+
 impl Partition {
     pub(super) fn new(now: Instant, given: Given) -> Self {
         let Given { topic, client, waker, position, on_gap, system_streams } = given;
-        let splice = Splice::new(now, position, on_gap);
+        let splice = Splice::new(now, position, on_gap, seed());
         Self { topic, client, waker, system_streams, splice, replay: None, avoid: None }
     }
 
@@ -75,7 +87,11 @@ impl Partition {
         message: FeedMessage<Vec<Event>>,
         wanted: &mut Wanted,
     ) -> Result<(), SubscriptionError> {
-        self.give(now, SpliceInput::Feed(message), wanted)
+        let before = self.splice.counters().failovers;
+        self.give(now, SpliceInput::Feed(message), wanted)?;
+        // Whoever leads now may be known by other endpoints than the member that is gone.
+        wanted.topology |= self.splice.counters().failovers > before;
+        Ok(())
     }
 
     /// Takes at most one block of the replay under way, and lets time pass.
@@ -89,15 +105,19 @@ impl Partition {
             match replay.open.look() {
                 Next::Event(ReadEvent::Block(block)) => self.block(now, &block, wanted)?,
                 Next::Event(ReadEvent::Refused(refusal)) => {
-                    self.drop_replay(false);
+                    self.leave_member(Leaving::Politely);
+                    // Whoever lost its place knows less than the topology does by now.
+                    wanted.topology |= refusal.code == ErrorCode::NOT_LEADER;
                     self.give(now, SpliceInput::ReplayFailed(Some(refusal)), wanted)?;
                 }
                 Next::Lost => {
-                    self.drop_replay(false);
+                    self.leave_member(Leaving::Politely);
+                    wanted.topology = true;
                     self.give(now, SpliceInput::ReplayFailed(None), wanted)?;
                 }
-                Next::Nothing if replay.silent_at <= now => {
-                    self.drop_replay(true);
+                Next::Nothing if replay.silent_at <= now || self.is_gone(&replay.endpoint) => {
+                    self.leave_member(Leaving::Silent);
+                    wanted.topology = true;
                     self.give(now, SpliceInput::ReplayFailed(None), wanted)?;
                 }
                 Next::Nothing => {}
@@ -147,8 +167,11 @@ impl Partition {
                 SpliceOutput::Deliver { after, records, position } => {
                     wanted.batches.push(self.batch(after, records, position));
                 }
-                SpliceOutput::Replay { from } => self.start_replay(now, from, wanted),
-                SpliceOutput::StopReplay => self.drop_replay(false),
+                SpliceOutput::Replay { from, epoch } => {
+                    self.start_replay(now, (from, epoch), wanted);
+                }
+                SpliceOutput::StopReplay { behind: true } => self.leave_member(Leaving::Politely),
+                SpliceOutput::StopReplay { behind: false } => self.replay = None,
                 SpliceOutput::Subscribe { attempt } => wanted.subscribe = Some(attempt),
                 SpliceOutput::Stop(reason) => return Err(self.stopped(reason)),
             }
@@ -166,7 +189,12 @@ impl Partition {
 
     /// Asks whoever serves the partition now for history. If nobody is known the splice is told
     /// that it failed, and asks again after a pause.
-    fn start_replay(&mut self, now: Instant, from: Sequence, wanted: &mut Wanted) {
+    fn start_replay(
+        &mut self,
+        now: Instant,
+        (from, epoch): (Sequence, Epoch),
+        wanted: &mut Wanted,
+    ) {
         self.replay = None;
         let known = self.client.known_topology();
         let Some(endpoint) = known.and_then(|topology| self.choose(&topology)) else {
@@ -187,6 +215,7 @@ impl Partition {
             to: 0,
             count_max: 0,
             at_least: Sequence::ZERO,
+            epoch,
             credit_bytes: granted_bytes,
             block_bytes_max: BLOCK_BYTES_MAX / 4,
             strong: false,
@@ -207,15 +236,29 @@ impl Partition {
         let store = topology.store(self.topic.store.as_str())?;
         let mut members: Vec<&MemberTopology> =
             store.members.iter().filter(|m| m.partition == self.topic.partition).collect();
-        members.sort_by_key(|m| (self.avoid.as_ref() == Some(&m.replay), !m.leader));
+        members.sort_by_key(|member| {
+            (self.avoid.as_ref() == Some(&member.replay), !member.leader, Reverse(member.epoch))
+        });
         members.first().map(|member| member.replay.clone())
     }
 
-    fn drop_replay(&mut self, silent: bool) {
-        if let Some(replay) = self.replay.take()
-            && silent
-        {
-            self.avoid = Some(replay.endpoint);
+    /// Whether the topology knows who serves the partition, and this member is not among them.
+    fn is_gone(&self, endpoint: &str) -> bool {
+        let topology = self.client.known_topology();
+        let store = topology.as_ref().and_then(|t| t.store(self.topic.store.as_str()));
+        let mut serving = store
+            .into_iter()
+            .flat_map(|store| &store.members)
+            .filter(|member| member.partition == self.topic.partition)
+            .peekable();
+        serving.peek().is_some() && serving.all(|member| member.replay != endpoint)
+    }
+
+    /// Ends a replay that its member can't go on with: the next one is asked of another.
+    fn leave_member(&mut self, how: Leaving) {
+        let Some(replay) = self.replay.take() else { return };
+        self.avoid = Some(replay.endpoint);
+        if how == Leaving::Silent {
             replay.open.give_up();
         }
     }
@@ -224,8 +267,8 @@ impl Partition {
         self.replay = None;
         let partition = PartitionNumber(self.topic.partition);
         match reason {
-            StopReason::AheadOfLog { position, head, other_lineage } => {
-                SubscriptionError::AheadOfLog { partition, position, head, other_lineage }
+            StopReason::AheadOfLog { position, head, cut, other_lineage } => {
+                SubscriptionError::AheadOfLog { partition, position, head, cut, other_lineage }
             }
             StopReason::Gap { from, to } => SubscriptionError::Gap { partition, from, to },
             StopReason::Refused(refusal) => SubscriptionError::Refused { partition, refusal },
@@ -254,6 +297,11 @@ pub(super) fn damaged(partition: u16, damage: Damage) -> SubscriptionError {
 
 fn window(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Every subscriber pauses differently.
+fn seed() -> u64 {
+    Uuid::new_v4().as_u64_pair().0
 }
 
 /// How long a subscription sleeps at most when no deadline is near.

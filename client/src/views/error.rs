@@ -57,8 +57,7 @@ impl<E: Into<redb::Error>> From<E> for ViewError {
 /// Why a projection host ended. Everything up to its last commit stands.
 #[derive(Debug, Error)]
 pub enum HostError {
-    /// The subscription ended; after `AHEAD_OF_LOG` rebuild with
-    /// [`ViewStore::reset`](super::ViewStore::reset).
+    /// The subscription ended; see [`HostError::needs_rebuild`].
     #[error(transparent)]
     Subscription(#[from] SubscriptionError),
     /// The view store failed.
@@ -87,4 +86,15 @@ pub enum HostError {
         /// Version that runs.
         current: u32,
     },
+}
+
+impl HostError {
+    /// Whether the views hold events that are no longer in the log, or may: a failover below level
+    /// `pair` has cut it, or it is another one. Running the host again ends in the same way, until
+    /// [`ProjectionHost::rebuild`](super::ProjectionHost::rebuild) has emptied the views. That is
+    /// left to whoever runs it, because readers see the views empty meanwhile.
+    #[must_use]
+    pub fn needs_rebuild(&self) -> bool {
+        matches!(self, Self::Subscription(SubscriptionError::AheadOfLog { .. }))
+    }
 }

@@ -164,6 +164,14 @@ impl ProjectionHost {
         Ok(counters)
     }
 
+    /// Empties the projection's views, so that the next run begins with the first event.
+    ///
+    /// # Errors
+    /// [`HostError::View`] when the view store fails; nothing is emptied then.
+    pub fn rebuild(&self, projection: &dyn Projection) -> Result<(), HostError> {
+        Ok(self.views.reset(projection)?)
+    }
+
     fn check_version(&self, projection: &dyn Projection) -> Result<(), HostError> {
         let current = projection.version();
         match self.views.made_by(projection.name())? {

@@ -6,6 +6,10 @@
 mod append;
 /// The command-line tool `starlog`.
 mod cli;
+/// Pairs: leaders that change under load, handovers.
+mod pair;
+/// A pair of nodes to test with.
+mod pair_world;
 /// Reads of streams and partitions.
 mod read;
 /// Relays that lose messages on purpose.

@@ -36,6 +36,9 @@ use verdict::{conclude_expired, conclude_refused, conclude_result};
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Longest pause after a refusal.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest pause while a leader is looked for: another one takes over within a second, and what
+/// waits then should not add to that.
+const LEADER_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// An answered message's contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +188,10 @@ impl<T> Outbox<T> {
             State::UnderWay { since, .. } => Some(since + self.attempt_timeout),
             State::ToSend => None,
         });
-        let resume = self.paused_until.filter(|_| self.link_up && !self.messages.is_empty());
+        // While a message travels alone the end of a pause lets nothing else leave: a loop that
+        // woke for it would wake again and again until that message is answered.
+        let waits = self.link_up && self.probe.is_none() && !self.messages.is_empty();
+        let resume = self.paused_until.filter(|_| waits);
         attempts.chain(give_up).chain(resume).min()
     }
 
@@ -284,7 +290,8 @@ impl<T> Outbox<T> {
         if refusal.code == ErrorCode::UNEXPECTED_NUMBER && self.go_back(number, order, &refusal) {
             return;
         }
-        self.pause(now, refusal.retry_after);
+        let longest = if hints_at_topology(refusal.code) { LEADER_PAUSE_MAX } else { PAUSE_MAX };
+        self.pause(now, refusal.retry_after, longest);
     }
 
     /// After the refusal of a message behind a hole: whether sending can go on at once, from the
@@ -322,11 +329,11 @@ impl<T> Outbox<T> {
         }
     }
 
-    fn pause(&mut self, now: Instant, asked: Option<Duration>) {
+    fn pause(&mut self, now: Instant, asked: Option<Duration>, longest: Duration) {
         let doublings = self.refusals_in_a_row.min(16);
         let own = PAUSE_MIN.saturating_mul(1 << doublings);
         self.refusals_in_a_row = self.refusals_in_a_row.saturating_add(1);
-        let pause = asked.unwrap_or(own).min(PAUSE_MAX);
+        let pause = asked.unwrap_or(own).min(longest);
         self.paused_until = Some(now + pause);
     }
 

@@ -181,15 +181,47 @@ fn busy_pauses_everything_behind_it() {
 
 #[test]
 fn pauses_grow_while_refusals_go_on() {
-    let mut bench = Bench::up_with(1);
-    let mut pauses = Vec::new();
-    for _ in 0..9 {
-        bench.refuse(1, ErrorCode::NO_WORKER);
-        let until = bench.outbox.paused_until.unwrap();
-        pauses.push((until - bench.now).as_millis());
-        bench.after(until - bench.now);
+    let rows = [
+        (ErrorCode::BUSY, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]),
+        (ErrorCode::NOT_LEADER, [10, 20, 40, 80, 100, 100, 100, 100, 100]),
+    ];
+    for (code, expected) in rows {
+        let mut bench = Bench::up_with(1);
+        let pauses = expected.map(|_| {
+            bench.refuse(1, code);
+            let until = bench.outbox.paused_until.unwrap();
+            let pause = until - bench.now;
+            bench.after(pause);
+            pause.as_millis()
+        });
+        assert_eq!(pauses, expected, "{code:?}");
     }
-    assert_eq!(pauses, vec![10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+}
+
+#[test]
+fn a_pause_that_ends_while_a_message_travels_alone_wakes_nobody() {
+    let late = PAUSE_MIN / 2;
+    // When message 1, which travels alone, is answered after the refusal of message 2, in tenths
+    // of the pause that follows this refusal, and when messages leave again.
+    for (name, answered, leaves) in [("within the pause", 5, 10), ("after the pause", 15, 15)] {
+        let mut bench = Bench::up_with(2);
+        bench.refuse(1, ErrorCode::NO_WORKER);
+        bench.after(PAUSE_MIN);
+        assert_eq!(bench.sent(), vec![1], "{name}");
+        let lost_at = bench.now + ATTEMPT;
+        bench.after(late);
+        bench.refuse(2, ErrorCode::NO_WORKER);
+        let (refused_at, tenth) = (bench.now, PAUSE_MIN * 2 / 10);
+        bench.after(tenth * answered);
+        assert_eq!(bench.sent(), Vec::<u64>::new(), "{name}");
+        assert_eq!(bench.outbox.deadline(), Some(lost_at), "{name}: only its loss is awaited");
+        bench.done(1);
+        if answered < leaves {
+            assert_eq!(bench.outbox.deadline(), Some(refused_at + tenth * leaves), "{name}");
+            bench.after(tenth * (leaves - answered));
+        }
+        assert_eq!(bench.sent(), vec![2], "{name}");
+    }
 }
 
 #[test]
@@ -198,6 +230,69 @@ fn a_refusal_about_leaders_asks_for_the_topology() {
         let mut bench = Bench::up_with(1);
         bench.refuse(1, code);
         assert!(bench.outputs.contains(&OutboxOutput::AskTopology), "{code:?}");
+    }
+}
+
+#[test]
+fn what_a_failover_interrupts_is_sent_again_in_order_with_the_same_bytes() {
+    use ErrorCode::{NOT_LEADER, STEPPING_DOWN, WORKER_LOST};
+    for code in [NOT_LEADER, STEPPING_DOWN, WORKER_LOST] {
+        let mut bench = Bench::up_with(4);
+        bench.done(1);
+        // The leader is gone; a new one knows nothing of the session and starts at its lowest.
+        bench.refuse(2, code);
+        bench.refuse_expecting(3, 2);
+        bench.refuse_expecting(4, 2);
+        assert_eq!(bench.sent(), [0_u64; 0], "{code:?}: a pause");
+        assert_eq!(bench.concluded(), "1+", "{code:?}");
+        bench.after(LEADER_PAUSE_MAX);
+        bench.outputs.retain(|output| *output != OutboxOutput::AskTopology);
+        let [OutboxOutput::Send { number: 2, lowest: 2, payload, .. }] = &bench.outputs[..] else {
+            panic!("{code:?}: {:?}", bench.outputs);
+        };
+        assert_eq!(payload, &Bytes::from(vec![0; 100]));
+        bench.outputs.clear();
+        bench.done(2);
+        assert_eq!(bench.sent(), vec![3, 4], "{code:?}");
+        bench.done(3);
+        bench.done(4);
+        assert_eq!(bench.concluded(), "2+ 3+ 4+", "{code:?}");
+    }
+}
+
+#[test]
+fn which_answer_of_a_new_leader_ends_a_doubt() {
+    let done = || AppendDone {
+        first: Sequence(4),
+        last: Sequence(4),
+        versions: vec![Version(4)],
+        durability: Durability::Pair,
+        duplicate: true,
+    };
+    let conflict = |actual| AppendError::WrongExpectedVersion {
+        stream: store::names::StreamName::try_from("order-1").unwrap(),
+        expected: store::event::ExpectedVersion::Exact(Version(3)),
+        actual: Some(Version(actual)),
+    };
+    // The answer, whether no failover takes it back, what is known then.
+    let rows = [
+        (Ok(done()), true, "1+"),
+        (Ok(done()), false, "1+"),
+        (Err(conflict(4)), true, "1-"),
+        (Err(conflict(4)), false, "1?"),
+        (Err(conflict(2)), true, "1?"),
+        (Err(AppendError::IdReused { ids: Vec::new() }), true, "1?"),
+    ];
+    for (result, conflicts_last, concluded) in rows {
+        let mut bench = Bench::up_with(1);
+        bench.refuse(1, ErrorCode::WORKER_LOST);
+        bench.after(PAUSE_MAX);
+        let name = format!("{result:?} {conflicts_last}");
+        let (epoch, results) = (Epoch(2), vec![result]);
+        let answer = Answer { epoch, durable_on: vec![], results, conflicts_last };
+        bench.give(OutboxInput::Answered { number: 1, answer });
+        bench.outputs.retain(|output| matches!(output, OutboxOutput::Concluded { .. }));
+        assert_eq!(bench.concluded(), concluded, "{name}");
     }
 }
 

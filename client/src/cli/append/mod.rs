@@ -41,14 +41,8 @@ impl From<DurabilityFlag> for Durability {
         match flag {
             DurabilityFlag::Memory => Self::Memory,
             DurabilityFlag::Local => Self::Local,
+            DurabilityFlag::Pair => Self::Pair,
         }
-    }
-}
-
-const fn durability_name(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Memory => "memory",
-        Durability::Local => "local",
     }
 }
 
@@ -79,7 +73,7 @@ impl<'a> ReceiptLine<'a> {
             last_sequence: receipt.last_sequence.0,
             version: receipt.version().0,
             epoch: receipt.epoch.0,
-            durability: durability_name(receipt.durability),
+            durability: receipt.durability.as_str(),
             durable_on: receipt.durable_on.iter().map(ToString::to_string).collect(),
             duplicate: receipt.duplicate,
         }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::latency::LatencySummary;
-use super::limits::{Limit, limits_table, measure_s_and_r};
+use super::limits::{Limit, Which, limits_table, measure_for};
 use super::load::{Load, Measured};
 use super::machine::Machine;
 use super::per_second;
@@ -29,8 +29,9 @@ const LIMIT_DURATION: Duration = Duration::from_secs(2);
 pub fn run(session: &Session, flags: BenchAppendFlags) -> Result<(), Stop> {
     let load = plan(&flags)?;
     let system = System::start(session, &flags.system)?;
+    let which = if system.is_pair() { Which::Pair } else { Which::Single };
     let limits = match flags.with_limits {
-        true => measure_s_and_r(system.folder(), &limits_flags(&flags))?,
+        true => measure_for(system.folder(), &limits_flags(&flags), which)?,
         false => Vec::new(),
     };
     let clients =
@@ -132,7 +133,8 @@ impl Report {
         let data = events.saturating_mul(u64::try_from(load.flags.size).unwrap_or(u64::MAX));
         let ratios = Floor::of(&limits, &system_line.durability).map(|floor| Ratios {
             basis: floor.basis,
-            p50_to_basis: hundredths(latency.p50_us / floor.latency_us),
+            p50_to_basis: hundredths((latency.p50_us - floor.extra_us) / floor.latency_us),
+            p50_extra: floor.extra,
             rate_to_in_flight_per_basis: hundredths(
                 appends_per_second * floor.latency_us / 1e6 / in_flight(&load.flags),
             ),
@@ -176,8 +178,9 @@ impl Report {
         text.push_str(&table.render());
         if let Some(ratios) = &self.ratios {
             text.push_str(&format!(
-                "p50 = {:.2} x ({basis}), appends/s = {:.2} x in flight / ({basis})\n",
+                "p50 = {:.2} x ({basis}){}, appends/s = {:.2} x in flight / ({basis})\n",
                 ratios.p50_to_basis,
+                ratios.p50_extra.map(|extra| format!(" + {extra}")).unwrap_or_default(),
                 ratios.rate_to_in_flight_per_basis,
                 basis = ratios.basis,
             ));
@@ -191,6 +194,7 @@ pub fn sync_mode(durability: &str) -> String {
     match durability {
         "memory" => "none before the acknowledgement (memory)".to_owned(),
         "local" => "fdatasync before every acknowledgement (local)".to_owned(),
+        "pair" => "fdatasync on both nodes before every acknowledgement (pair)".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -199,8 +203,11 @@ pub fn sync_mode(durability: &str) -> String {
 #[derive(Debug, Serialize)]
 struct Ratios {
     basis: &'static str,
-    /// Median latency against the least that one append must take.
+    /// Median latency, without the extra, against the least that one append must take.
     p50_to_basis: f64,
+    /// What the median has to pay once, whatever else it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50_extra: Option<&'static str>,
     /// Rate of appends against as many as are in flight per that least time.
     rate_to_in_flight_per_basis: f64,
 }
@@ -209,6 +216,9 @@ struct Ratios {
 struct Floor {
     basis: &'static str,
     latency_us: f64,
+    /// A round trip between the nodes of a pair, which is paid once and beside the rest.
+    extra: Option<&'static str>,
+    extra_us: f64,
 }
 
 impl Floor {
@@ -218,9 +228,15 @@ impl Floor {
             Some(limit.latency.p50_us)
         };
         let round_trip = p50("R")?;
-        Some(match durability {
-            "memory" => Self { basis: "R", latency_us: round_trip },
-            _ => Self { basis: "S + R", latency_us: p50("S")? + round_trip },
+        let floor = |basis, latency_us| Self { basis, latency_us, extra: None, extra_us: 0.0 };
+        Some(match (durability, p50("P")) {
+            ("memory", _) => floor("R", round_trip),
+            (_, Some(peer)) => Self {
+                extra: Some("P"),
+                extra_us: peer,
+                ..floor("S2 + R", p50("S2")? + round_trip)
+            },
+            _ => floor("S + R", p50("S")? + round_trip),
         })
     }
 }

@@ -90,10 +90,21 @@ impl ChildProcess {
     }
 }
 
+impl ChildProcess {
+    /// Ends it with SIGKILL and waits until it is gone.
+    pub fn kill(mut self) {
+        // One that has ended by itself can't be killed; it is collected all the same.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for ChildProcess {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        // A child that has ended by itself can't be signalled; it is only collected.
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let deadline = now() + STOP_WAIT_MAX;
         while now() < deadline {

@@ -206,7 +206,7 @@ impl<'a> ClosedLoop<'a> {
 }
 
 /// Data that neither a disk nor a file system can compress away.
-fn random_bytes(count: usize, seed: u64) -> Bytes {
+pub fn random_bytes(count: usize, seed: u64) -> Bytes {
     let mut random = Random::new(seed);
     let words = std::iter::repeat_with(|| random.next().to_le_bytes());
     words.flatten().take(count).collect()

@@ -1,4 +1,4 @@
-//! `starlog bench`: measures appends, replay, and what the machine allows.
+//! `starlog bench`: measures appends, replay, failovers, and what the machine allows.
 //!
 //! ```text
 //! flags ──► plan ──► system (running, or own child processes) ──► load ──► report
@@ -7,10 +7,14 @@
 
 mod append;
 mod children;
+mod failover;
 mod latency;
 mod limits;
 mod load;
 mod machine;
+mod pair;
+mod pressure;
+mod rejoin;
 mod replay;
 mod streams;
 mod system;
@@ -31,8 +35,11 @@ pub fn run(session: &Session, command: BenchCommand) -> Result<(), Stop> {
     match command {
         BenchCommand::Append(flags) => append::run(session, flags),
         BenchCommand::Replay(flags) => replay::run(session, flags),
+        BenchCommand::Failover(flags) => failover::run(session, &flags),
+        BenchCommand::Rejoin(flags) => rejoin::run(session, &flags),
         BenchCommand::Limits(flags) => limits::run(session, &flags),
         BenchCommand::RawBroker => limits::raw::broker().map_err(Stop::from),
+        BenchCommand::RawPeer => limits::raw::peer().map_err(Stop::from),
         BenchCommand::RawWorker { endpoint } => limits::raw::worker(&endpoint).map_err(Stop::from),
     }
 }

@@ -1,5 +1,6 @@
 //! What is measured: a running system, or a broker and a store of the tool's own.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -11,16 +12,17 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use super::children::ChildProcess;
+use super::pair::Pair;
 use super::{broken, now};
 use crate::cli::failure::Failure;
-use crate::cli::flags::{DurabilityFlag, SystemFlags};
+use crate::cli::flags::SystemFlags;
 use crate::cli::session::Session;
 
 /// How long the tool's own store may take to register with its own broker.
 const READY_WAIT_MAX: Duration = Duration::from_secs(20);
 const READY_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Where the tool's own processes listen.
-const ANY_PORT: &str = "tcp://127.0.0.1:*";
+pub const ANY_PORT: &str = "tcp://127.0.0.1:*";
 
 /// A system to measure.
 #[derive(Debug)]
@@ -28,7 +30,8 @@ pub struct System {
     config: ClientConfig,
     store: StoreName,
     folder: PathBuf,
-    // In the order in which they are to end: store, broker, and then the files.
+    // In the order in which they are to end: stores, broker, and then the files.
+    pair: Option<Pair>,
     _processes: Vec<ChildProcess>,
     _temporary: Option<TempDir>,
 }
@@ -55,7 +58,8 @@ impl System {
         if session.names_a_broker() && flags.bin_dir.is_none() {
             let folder = flags.data.clone().unwrap_or_else(std::env::temp_dir);
             let store = flags.store.clone();
-            return Ok(Self { config, store, folder, _processes: Vec::new(), _temporary: None });
+            let (pair, _processes, _temporary) = (None, Vec::new(), None);
+            return Ok(Self { config, store, folder, pair, _processes, _temporary });
         }
         Self::start_own(config, flags)
     }
@@ -79,17 +83,60 @@ impl System {
             Some(folder) => folder.clone(),
             None => own_folder()?,
         };
-        let (broker, endpoint) = start_broker(&programs, &folder)?;
-        let store = start_store(&programs, &folder, &endpoint, flags)?;
+        let (broker, endpoint) = start_broker(&programs, &folder, flags.pair)?;
+        let places = (programs.as_path(), folder.as_path());
+        let mut processes = Vec::new();
+        let pair = if flags.pair {
+            let witness = broker.wait_for_line("starlog-broker witness on ")?;
+            Some(Pair::start(places, (&endpoint, &witness), flags)?)
+        } else {
+            processes.push(start_store(places, &endpoint, flags)?);
+            None
+        };
+        processes.push(broker);
         let system = Self {
             config: ClientConfig { brokers: vec![endpoint], ..config },
             store: flags.store.clone(),
             folder,
-            _processes: vec![store, broker],
+            pair,
+            _processes: processes,
             _temporary: temporary,
         };
         system.wait_until_ready()?;
+        if let Some(pair) = &system.pair {
+            pair.wait_until_whole(&system.client()?)?;
+        }
         Ok(system)
+    }
+
+    /// Starts a pair of the tool's own.
+    ///
+    /// # Errors
+    /// [`Failure`] when a process can't be started, or the user names a running system: its
+    /// processes are not ours to kill.
+    pub fn start_pair(session: &Session, flags: &SystemFlags) -> Result<(Self, Pair), Failure> {
+        if session.names_a_broker() && flags.bin_dir.is_none() {
+            let sentence = "this kills processes, so it starts its own: leave --broker out (and \
+                            STARLOG_BROKER), or give --bin-dir";
+            return Err(Failure::usage(sentence));
+        }
+        let flags = SystemFlags { pair: true, ..flags.clone() };
+        let mut system = Self::start_own(session.client_config(), &flags)?;
+        let pair = system.pair.take().ok_or_else(|| broken("no pair was started"))?;
+        Ok((system, pair))
+    }
+
+    /// A client of its brokers.
+    ///
+    /// # Errors
+    /// [`Failure`] when its thread can't be started.
+    pub fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::with_config(self.client_config())?)
+    }
+
+    /// Whether two nodes of the tool's own sync every append.
+    pub fn is_pair(&self) -> bool {
+        self.pair.is_some()
     }
 
     /// How to connect; a measurement may change what is its own.
@@ -172,9 +219,17 @@ fn own_folder() -> Result<PathBuf, Failure> {
         .ok_or_else(|| broken("this program lies in no folder: give --bin-dir"))
 }
 
-fn start_broker(programs: &Path, folder: &Path) -> Result<(ChildProcess, Endpoint), Failure> {
+fn start_broker(
+    programs: &Path,
+    folder: &Path,
+    witness: bool,
+) -> Result<(ChildProcess, Endpoint), Failure> {
     let data = folder.join("broker");
-    let arguments = ["--listen".as_ref(), ANY_PORT.as_ref(), "--data".as_ref(), data.as_os_str()];
+    let mut arguments: Vec<&OsStr> =
+        vec!["--listen".as_ref(), ANY_PORT.as_ref(), "--data".as_ref(), data.as_os_str()];
+    if witness {
+        arguments.extend::<[&OsStr; 2]>(["--witness-listen".as_ref(), ANY_PORT.as_ref()]);
+    }
     let broker = ChildProcess::start(&programs.join("starlog-broker"), arguments)?;
     let endpoint = broker.wait_for_line("starlog-broker listening on ")?;
     let endpoint = endpoint.parse().map_err(|_| broken(format!("no endpoint: {endpoint}")))?;
@@ -182,15 +237,11 @@ fn start_broker(programs: &Path, folder: &Path) -> Result<(ChildProcess, Endpoin
 }
 
 fn start_store(
-    programs: &Path,
-    folder: &Path,
+    (programs, folder): (&Path, &Path),
     broker: &Endpoint,
     flags: &SystemFlags,
 ) -> Result<ChildProcess, Failure> {
-    let durability = match flags.durability {
-        DurabilityFlag::Memory => "memory",
-        DurabilityFlag::Local => "local",
-    };
+    let durability = flags.level().as_str();
     let store = format!("{}:{}", flags.store, flags.partitions);
     let data = folder.join("store");
     let arguments = [

@@ -106,6 +106,8 @@ pub enum DurabilityFlag {
     Memory,
     /// Synced to the leader's disk.
     Local,
+    /// Synced to the disk of every member of the pair.
+    Pair,
 }
 
 fn parse_expected(text: &str) -> Result<ExpectedVersion, String> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use broker::net::Endpoint;
 use clap::{Args, Subcommand};
-use client::StoreName;
+use client::{Durability, StoreName};
 
-use super::{DurabilityFlag, parse_duration, parse_size};
+use super::{DurabilityFlag, FailoverFlags, RejoinFlags, parse_duration, parse_size};
 
 /// `starlog bench …`.
 #[derive(Debug, Subcommand)]
@@ -16,6 +16,10 @@ pub enum BenchCommand {
     Append(BenchAppendFlags),
     /// Read a store's history and print the rate.
     Replay(BenchReplayFlags),
+    /// Kill the leader of a pair again and again and print how long appends stood still.
+    Failover(FailoverFlags),
+    /// Give a pair's follower an empty disk and print how fast it becomes a member again.
+    Rejoin(RejoinFlags),
     /// Measure what disk and sockets of this machine allow.
     Limits(LimitsFlags),
     /// The bare broker process of the round-trip measurement.
@@ -27,10 +31,13 @@ pub enum BenchCommand {
         /// Where the bare broker listens.
         endpoint: Endpoint,
     },
+    /// The bare other node of the pair's round-trip measurement.
+    #[command(hide = true)]
+    RawPeer,
 }
 
 /// What is measured: a running system, or one that the tool starts for itself.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct SystemFlags {
     /// Store to use; with --broker it must exist.
     #[arg(long, value_name = "NAME", default_value = "bench")]
@@ -43,13 +50,28 @@ pub struct SystemFlags {
     /// [default: a temporary one, removed].
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<PathBuf>,
-    /// Durability level of its own store process.
-    #[arg(long, value_name = "LEVEL", default_value = "local")]
-    pub durability: DurabilityFlag,
+    /// Durability level of its own store [default: local, or pair with --pair].
+    #[arg(long, value_name = "LEVEL")]
+    pub durability: Option<DurabilityFlag>,
+    /// Make its own store a pair: two processes, and a broker that is their witness.
+    #[arg(long)]
+    pub pair: bool,
+    /// How long the pair's leader waits before it takes back a follower that was lost within a
+    /// minute; 0s = not at all.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    pub grow_backoff: Duration,
     /// Partitions of its own store.
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub partitions: u16,
+}
+
+impl SystemFlags {
+    /// Durability level of the tool's own store.
+    pub fn level(&self) -> Durability {
+        let usual = if self.pair { DurabilityFlag::Pair } else { DurabilityFlag::Local };
+        self.durability.unwrap_or(usual).into()
+    }
 }
 
 /// The load of `bench append`, and what `bench replay` writes first.
@@ -86,7 +108,8 @@ Without --broker (or STARLOG_BROKER) it starts a broker and a store of its own o
 
 Examples:
   starlog bench append --broker tcp://127.0.0.1:7400 --store orders --events 2000 --warmup 0s
-  starlog bench append --clients 2 --in-flight 64 --batch 1 --size 256 --duration 1s -o json")]
+  starlog bench append --clients 2 --in-flight 64 --batch 1 --size 256 --duration 1s -o json
+  starlog bench append --pair --in-flight 1 --duration 1s")]
 pub struct BenchAppendFlags {
     /// The load.
     #[command(flatten)]
@@ -106,7 +129,8 @@ pub struct BenchAppendFlags {
     /// Seed of the choice of streams.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Measure S and R first, in the same folder, and print the figures as ratios to them.
+    /// Measure S and R first (of a pair S2, R and P; see `bench limits`), in the same folder, and
+    /// print the figures as ratios to them.
     #[arg(long)]
     pub with_limits: bool,
 }
@@ -150,7 +174,8 @@ pub struct BenchReplayFlags {
   S     4 KiB written and synced (fdatasync) in a zero-filled file
   S2    the same in two files at once
   R     one ZeroMQ round trip client - broker - worker and back, three plain processes on loopback
-  RT64  the same with 64 in flight
+  P     one ZeroMQ round trip between two plain processes, as between the nodes of a pair
+  RT64  as R, with 64 in flight
 
 Examples:
   starlog bench limits --duration 100ms
@@ -159,7 +184,7 @@ pub struct LimitsFlags {
     /// Folder on the disk to measure; the files are removed [default: the temporary folder].
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<PathBuf>,
-    /// How long each of the four is measured.
+    /// How long each of the five is measured.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration)]
     pub duration: Duration,
     /// Bytes of a message's body in R and RT64.

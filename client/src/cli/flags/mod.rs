@@ -5,6 +5,8 @@
 
 mod append;
 mod bench;
+mod bench_pair;
+mod pair;
 mod read;
 mod value;
 
@@ -18,6 +20,8 @@ pub use append::{AppendFlags, ContentTypeFlag, DurabilityFlag, Source};
 pub use bench::{
     BenchAppendFlags, BenchCommand, BenchReplayFlags, LimitsFlags, LoadFlags, SystemFlags,
 };
+pub use bench_pair::{FailoverFlags, PressureFlags, RejoinFlags};
+pub use pair::{HandoverFlags, NodeName, PairCommand, PairStatusFlags};
 pub use read::{ReadFlags, ReplayFlags, TailFlags, TailFrom};
 pub use value::{parse_duration, parse_size};
 
@@ -81,8 +85,12 @@ pub enum Command {
     Replay(ReplayFlags),
     /// Follow a store: print each event as it is committed, until interrupted.
     Tail(TailFlags),
-    /// Show every partition's leader; exit 5 when one has none.
+    /// Show partitions, pairs and witness, and what needs doing; exit 5 if a partition has no
+    /// leader.
     Status(StatusFlags),
+    /// Show pairs of nodes, and let the other node of one lead.
+    #[command(subcommand)]
+    Pair(PairCommand),
     /// Measure appends, replay, and the limits that this machine sets them.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -90,7 +98,11 @@ pub enum Command {
 
 /// `starlog status`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "\
+Lines marked with ! need somebody to act, those marked with ~ mend themselves, those marked with -
+are good to know; the last line sums up.
+
+Examples:
   starlog status
   starlog status orders -o json")]
 pub struct StatusFlags {

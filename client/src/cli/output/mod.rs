@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 pub use event::{EventLine, EventPlace};
-pub use table::{Alignment, Table};
+pub use table::{Alignment, Table, printable};
 
 use crate::cli::failure::Stop;
 use crate::cli::flags::Format;

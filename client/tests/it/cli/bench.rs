@@ -19,7 +19,7 @@ fn limits_are_measured_with_processes_of_its_own() {
     let report = starlog(&limits).run().json();
     let names: Vec<&Value> =
         report["limits"].as_array().unwrap().iter().map(|limit| &limit["name"]).collect();
-    assert_eq!(names, ["S", "S2", "R", "RT64"]);
+    assert_eq!(names, ["S", "S2", "R", "P", "RT64"]);
     for limit in report["limits"].as_array().unwrap() {
         assert!(limit["latency"]["p50_us"].as_f64().unwrap() > 0.0, "{limit}");
         assert!(limit["per_second"].as_f64().unwrap() > 0.0, "{limit}");
@@ -71,7 +71,7 @@ fn a_load_that_fails_gives_no_figures() {
 
 /// The folder of the servers. They are binaries of other packages: tests of the whole workspace
 /// have built them beside the tool, and where this package is tested alone they are built here.
-fn servers() -> PathBuf {
+pub fn servers() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_starlog")).parent().unwrap();
     if ["starlog-broker", "starlog-store"].iter().all(|name| beside.join(name).exists()) {
         return beside.to_owned();

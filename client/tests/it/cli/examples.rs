@@ -2,8 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::{Tool, Topology, starlog};
+use crate::pair_world::PairWorld;
+
+/// Examples that start processes of their own.
+const STARTS_ITS_OWN: [&str; 3] = ["bench failover", "bench rejoin", "--pair"];
 
 /// Every command that has no commands of its own, in the order of the help.
 fn commands(above: &[String]) -> Vec<Vec<String>> {
@@ -30,6 +35,8 @@ fn examples(command: &[String]) -> Vec<String> {
 #[test]
 fn every_example_of_the_help_works() {
     let topology = Topology::start(&["orders:1", "bench:1"]);
+    let pair = PairWorld::start(1, store::Durability::Pair);
+    let servers = super::bench::servers();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("paid.json"), r#"{"paid":true}"#).unwrap();
     let event = "{\"type\":\"OrderPlaced\",\"data\":{\"total\":7}}\n";
@@ -40,11 +47,21 @@ fn every_example_of_the_help_works() {
     let commands = commands(&[]);
     assert!(commands.len() >= 8, "{commands:?}");
     for example in commands.iter().flat_map(|command| examples(command)) {
+        // Handovers need a pair, and what kills processes starts its own.
+        let of_pair = example.contains(" handover ");
+        let broker = if of_pair { pair.endpoint().to_string() } else { topology.endpoint() };
         // The port of the test's broker is any free one.
-        let line = example.replace("tcp://127.0.0.1:7400", &topology.endpoint());
+        let mut line = example.replace("tcp://127.0.0.1:7400", &broker);
+        if STARTS_ITS_OWN.iter().any(|command| example.contains(command)) {
+            line.push_str(&format!(" --bin-dir {}", servers.display()));
+        }
+        if of_pair {
+            pair.wait_until_whole();
+        }
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", &line]).current_dir(folder.path()).env("PATH", &path);
-        let ended = Tool::of(shell).environment("STARLOG_BROKER", &topology.endpoint()).run();
+        let ended = Tool::of(shell).environment("STARLOG_BROKER", &broker);
+        let ended = ended.run_for(Duration::from_secs(120));
         assert_eq!(ended.code, Some(0), "{example}: {}", ended.errors);
         assert!(!ended.output.is_empty(), "{example} printed nothing");
     }

@@ -3,6 +3,7 @@
 mod append;
 mod bench;
 mod examples;
+mod pair;
 mod reading;
 mod status;
 mod tail;

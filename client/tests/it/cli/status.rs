@@ -28,7 +28,8 @@ fn ready_is_exit_0_and_shows_every_leader() {
         assert!(leader["replay"].as_str().unwrap().starts_with("tcp://127.0.0.1:"));
     }
     let table = topology.starlog(&["status", "orders"]).run().ok();
-    assert_eq!(table.lines().count(), 3, "{table}");
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(table.ends_with("All is well: nothing needs doing.\n"), "{table}");
 }
 
 #[test]

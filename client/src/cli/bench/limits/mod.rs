@@ -40,18 +40,27 @@ pub fn run(session: &Session, flags: &LimitsFlags) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What S and R are in one run, for ratios.
+/// What the limits of one append are in one run, for ratios.
 ///
 /// # Errors
 /// Those of [`run`].
-pub fn measure_s_and_r(folder: &Path, flags: &LimitsFlags) -> Result<Vec<Limit>, Failure> {
-    measure(folder, flags, Which::SAndR)
+pub fn measure_for(
+    folder: &Path,
+    flags: &LimitsFlags,
+    which: Which,
+) -> Result<Vec<Limit>, Failure> {
+    measure(folder, flags, which)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Which {
+/// Which limits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
     All,
-    SAndR,
+    /// S and R: what one store must pay for an append.
+    Single,
+    /// S2, R and P: what a pair must pay.
+    Pair,
 }
 
 /// One limit.
@@ -82,15 +91,22 @@ impl Limit {
 fn measure(folder: &Path, flags: &LimitsFlags, which: Which) -> Result<Vec<Limit>, Failure> {
     let duration = flags.duration;
     let mut limits = Vec::new();
-    let alone = disk::synced_writes(folder, 1, duration)?;
-    limits.push(Limit::new("S", "4 KiB write + fdatasync", &alone, duration));
-    if which == Which::All {
+    if which != Which::Pair {
+        let alone = disk::synced_writes(folder, 1, duration)?;
+        limits.push(Limit::new("S", "4 KiB write + fdatasync", &alone, duration));
+    }
+    if which != Which::Single {
         let both = disk::synced_writes(folder, 2, duration)?;
         limits.push(Limit::new("S2", "the same in two files at once", &both, duration));
     }
     let route = round_trip::RawRoute::start()?;
     let one = route.run(1, flags.size, duration)?;
     limits.push(Limit::new("R", "bare round trip", &one.latencies, one.elapsed));
+    if which != Which::Single {
+        let peer = round_trip::RawRoute::to_peer()?.run(1, flags.size, duration)?;
+        let what = "bare round trip to the other node";
+        limits.push(Limit::new("P", what, &peer.latencies, peer.elapsed));
+    }
     if which == Which::All {
         let many = route.run(IN_FLIGHT, flags.size, duration)?;
         limits.push(Limit::new("RT64", "64 in flight", &many.latencies, many.elapsed));

@@ -17,6 +17,8 @@ use crate::cli::failure::Failure;
 
 /// What the broker prints before the endpoint that it is bound to.
 pub const LISTENING: &str = "raw broker listening on ";
+/// What the other node prints before the endpoint that it is bound to.
+pub const PEER_LISTENING: &str = "raw peer listening on ";
 /// What the broker prints when the worker has reported.
 pub const WORKER_READY: &str = "raw broker has its worker";
 
@@ -26,11 +28,7 @@ pub const WORKER_READY: &str = "raw broker has its worker";
 /// [`Failure`] when a socket fails.
 pub fn broker() -> Result<(), Failure> {
     end_with_parent()?;
-    let context = Context::new();
-    let socket = net::socket(&context, SocketType::ROUTER).map_err(socket_failed)?;
-    let any = "tcp://127.0.0.1:*".parse::<Endpoint>();
-    let any = any.map_err(|error| broken(error.to_string()))?;
-    let endpoint = net::bind(&socket, &any).map_err(|error| broken(error.to_string()))?;
+    let (socket, endpoint) = bound_router()?;
     announce(&format!("{LISTENING}{endpoint}"))?;
 
     // The worker is who speaks first: the clients start when it is announced.
@@ -61,6 +59,28 @@ pub fn worker(endpoint: &Endpoint) -> Result<(), Failure> {
         let frames = receive(&socket)?;
         socket.send_multipart(frames, 0).map_err(socket_failed)?;
     }
+}
+
+/// Sends every message back to whom it came from, until its parent is gone.
+///
+/// # Errors
+/// [`Failure`] when the socket fails.
+pub fn peer() -> Result<(), Failure> {
+    end_with_parent()?;
+    let (socket, endpoint) = bound_router()?;
+    announce(&format!("{PEER_LISTENING}{endpoint}"))?;
+    loop {
+        let frames = receive(&socket)?;
+        socket.send_multipart(frames, 0).map_err(socket_failed)?;
+    }
+}
+
+fn bound_router() -> Result<(zmq::Socket, Endpoint), Failure> {
+    let socket = net::socket(&Context::new(), SocketType::ROUTER).map_err(socket_failed)?;
+    let any = "tcp://127.0.0.1:*".parse::<Endpoint>();
+    let any = any.map_err(|error| broken(error.to_string()))?;
+    let endpoint = net::bind(&socket, &any).map_err(|error| broken(error.to_string()))?;
+    Ok((socket, endpoint))
 }
 
 /// Receives one message of at least one frame, and waits for it.

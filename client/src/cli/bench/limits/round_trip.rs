@@ -21,8 +21,7 @@ const WARM_UP: usize = 500;
 pub struct RawRoute {
     socket: Socket,
     // Dropped, and by that ended, after the socket; the worker first.
-    _worker: ChildProcess,
-    _broker: ChildProcess,
+    _processes: Vec<ChildProcess>,
 }
 
 /// A measured window.
@@ -48,7 +47,22 @@ impl RawRoute {
         let endpoint: Endpoint =
             endpoint.parse().map_err(|_| broken(format!("no endpoint: {endpoint}")))?;
         let socket = connect(&endpoint).map_err(socket_failed)?;
-        Ok(Self { socket, _worker: worker, _broker: broker })
+        Ok(Self { socket, _processes: vec![worker, broker] })
+    }
+
+    /// Starts one process that sends everything back, as a pair's other node would.
+    ///
+    /// # Errors
+    /// [`Failure`] when it can't be started.
+    pub fn to_peer() -> Result<Self, Failure> {
+        let tool = std::env::current_exe()
+            .map_err(|error| Failure::system("can't find this program", &error))?;
+        let peer = ChildProcess::start(&tool, ["bench", "raw-peer"])?;
+        let endpoint = peer.wait_for_line(raw::PEER_LISTENING)?;
+        let endpoint: Endpoint =
+            endpoint.parse().map_err(|_| broken(format!("no endpoint: {endpoint}")))?;
+        let socket = connect(&endpoint).map_err(socket_failed)?;
+        Ok(Self { socket, _processes: vec![peer] })
     }
 
     /// Keeps `in_flight` messages of `body_bytes` under way for `duration`.

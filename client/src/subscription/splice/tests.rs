@@ -1,9 +1,11 @@
-use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::position::Lineage;
 
 const HEARTBEAT: Duration = Duration::from_millis(500);
+/// Longer than the first pauses before a replay is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 fn lineage(number: u128) -> Lineage {
     Lineage(Uuid::from_u128(number))
@@ -18,6 +20,7 @@ fn message(epoch: u64, previous: u64, last: u64) -> FeedMessage<Vec<u64>> {
     FeedMessage {
         lineage: lineage(1),
         span: span(epoch, previous, last),
+        cut: Sequence::ZERO,
         heartbeat: HEARTBEAT,
         bytes: 100,
         records: (previous < last).then(|| (previous + 1..=last).collect()),
@@ -42,9 +45,27 @@ fn block(epoch: u64, previous: u64, last: u64, head: u64) -> SpliceInput<Vec<u64
     })
 }
 
-fn replay(from: u64) -> SpliceOutput<Vec<u64>> {
-    SpliceOutput::Replay { from: Sequence(from) }
+/// A message of a reign that began behind `cut`.
+fn behind_cut(cut: u64, input: SpliceInput<Vec<u64>>) -> SpliceInput<Vec<u64>> {
+    match input {
+        SpliceInput::Feed(message) => {
+            SpliceInput::Feed(FeedMessage { cut: Sequence(cut), ..message })
+        }
+        other => other,
+    }
 }
+
+/// History asked for in the name of epoch 3.
+fn replay(from: u64) -> SpliceOutput<Vec<u64>> {
+    replay_of(from, 3)
+}
+
+fn replay_of(from: u64, epoch: u64) -> SpliceOutput<Vec<u64>> {
+    SpliceOutput::Replay { from: Sequence(from), epoch: Epoch(epoch) }
+}
+
+const LEFT: SpliceOutput<Vec<u64>> = SpliceOutput::StopReplay { behind: true };
+const ENOUGH: SpliceOutput<Vec<u64>> = SpliceOutput::StopReplay { behind: false };
 
 fn at(epoch: u64, sequence: u64) -> Position {
     let lineage = (sequence > 0).then(|| lineage(1));
@@ -62,7 +83,7 @@ impl Bench {
     #[expect(clippy::disallowed_methods, reason = "an arbitrary point to count from")]
     fn new(position: Position) -> Self {
         let now = Instant::now();
-        Self { splice: Splice::new(now, position, OnGap::Repair), now, delivered: Vec::new() }
+        Self { splice: Splice::new(now, position, OnGap::Repair, 1), now, delivered: Vec::new() }
     }
 
     /// Following at `sequence`, in epoch 3.
@@ -108,7 +129,7 @@ fn an_empty_log_is_followed_from_its_first_record() {
 
 #[test]
 fn history_is_asked_for_once_the_subscription_is_proven() {
-    let mut bench = Bench::new(at(1, 2));
+    let mut bench = Bench::new(at(3, 2));
     assert_eq!(bench.give(heartbeat(3, 6)), [replay(3)]);
     assert_eq!(bench.give(block(3, 2, 4, 6)), []);
     assert!(!bench.splice.is_following());
@@ -126,7 +147,7 @@ fn what_the_feed_brings_meanwhile_is_spliced_on() {
     assert_eq!(bench.give(feed(3, 12, 13)), []);
     assert_eq!(bench.give(block(3, 0, 6, 14)), []);
     // The block reaches into what is buffered; the rest of the replay is not needed.
-    assert_eq!(bench.give(block(3, 6, 11, 14)), [SpliceOutput::StopReplay]);
+    assert_eq!(bench.give(block(3, 6, 11, 14)), [ENOUGH]);
     assert!(bench.splice.is_following());
     assert_eq!(bench.give(feed(3, 13, 14)), []);
     assert_eq!(bench.delivered, (1..=14).collect::<Vec<_>>());
@@ -176,7 +197,7 @@ fn doubles_and_overlaps_are_delivered_once() {
 #[test]
 fn reigns_that_are_over_are_ignored_and_do_not_count_as_life() {
     let mut bench = Bench::following(10);
-    assert_eq!(bench.give(heartbeat(4, 10)), []);
+    assert_eq!(bench.give(behind_cut(10, heartbeat(4, 10))), []);
     let silent_at = bench.splice.deadline();
     bench.now += Duration::from_millis(900);
     assert_eq!(bench.give(feed(3, 10, 99)), []);
@@ -195,13 +216,16 @@ fn a_log_that_does_not_reach_us_is_not_ours() {
     };
     // What a subscriber at sequence 10, epoch 3 hears, and whether it stops.
     let rows = [
-        ("a new reign with our records", heartbeat(4, 10), false),
-        ("a new reign with fewer", heartbeat(4, 9), true),
+        ("a new reign with our records", behind_cut(10, heartbeat(4, 10)), false),
+        ("a new reign that has not committed them", behind_cut(10, heartbeat(4, 9)), false),
+        ("a new reign with fewer", behind_cut(9, heartbeat(4, 9)), true),
+        ("a new reign that has filled up", behind_cut(9, heartbeat(4, 99)), true),
+        ("a later reign with fewer", behind_cut(9, heartbeat(7, 99)), true),
         ("the same reign, said earlier", heartbeat(3, 9), false),
         ("an older reign", heartbeat(2, 3), false),
         ("another lineage", other(heartbeat(4, 50)), true),
         ("another lineage's old reign", other(heartbeat(2, 50)), false),
-        ("a new reign publishes again", feed(4, 4, 6), false),
+        ("a new reign publishes again", behind_cut(10, feed(4, 4, 6)), false),
     ];
     for (name, input, stops) in rows {
         let mut bench = Bench::new(at(3, 10));
@@ -225,7 +249,7 @@ fn silence_ends_in_subscribing_again() {
     assert_eq!(bench.after(HEARTBEAT * 2), again(2));
     assert_eq!(bench.after(HEARTBEAT * 2), [], "the pauses grow");
     assert_eq!(bench.after(HEARTBEAT * 2), again(3));
-    assert_eq!(bench.give(heartbeat(4, 10)), []);
+    assert_eq!(bench.give(behind_cut(10, heartbeat(4, 10))), []);
     assert_eq!(bench.after(HEARTBEAT * 2), again(1));
     assert_eq!(bench.splice.counters().reconnects, 4);
 }
@@ -245,10 +269,11 @@ fn a_failed_replay_is_repeated_from_where_it_broke() {
     assert_eq!(bench.give(heartbeat(3, 9)), [replay(1)]);
     bench.give(block(3, 0, 4, 9));
     assert_eq!(bench.give(SpliceInput::ReplayFailed(None)), []);
-    assert_eq!(bench.after(REPLAY_PAUSE), [replay(5)]);
+    assert_eq!(bench.after(Duration::from_millis(24)), [], "half of a pause at least");
+    assert_eq!(bench.after(PAUSE), [replay(5)]);
     let busy = Refusal::new(broker::error_code::ErrorCode::BUSY, "later");
     assert_eq!(bench.give(SpliceInput::ReplayFailed(Some(busy))), []);
-    assert_eq!(bench.after(REPLAY_PAUSE), [replay(5)]);
+    assert_eq!(bench.after(PAUSE), [replay(5)]);
     let corrupt = Refusal::new(broker::error_code::ErrorCode::CORRUPT, "damaged");
     let outputs = bench.give(SpliceInput::ReplayFailed(Some(corrupt.clone())));
     assert_eq!(outputs, [SpliceOutput::Stop(StopReason::Refused(corrupt))]);
@@ -260,7 +285,7 @@ fn a_replay_that_ends_too_early_is_continued() {
     assert_eq!(bench.give(heartbeat(3, 9)), [replay(1)]);
     assert_eq!(bench.give(block(3, 0, 5, 5)), [replay(6)]);
     assert_eq!(bench.give(block(3, 5, 5, 5)), [], "nothing new: not again at once");
-    assert_eq!(bench.after(REPLAY_PAUSE), [replay(6)]);
+    assert_eq!(bench.after(PAUSE), [replay(6)]);
     assert_eq!(bench.give(block(3, 5, 9, 9)), []);
     assert!(bench.splice.is_following());
 }
@@ -268,145 +293,116 @@ fn a_replay_that_ends_too_early_is_continued() {
 #[test]
 fn a_member_behind_the_newest_reign_is_not_believed() {
     let mut bench = Bench::new(at(3, 0));
-    assert_eq!(bench.give(heartbeat(4, 9)), [replay(1)]);
-    assert_eq!(bench.give(block(3, 0, 9, 9)), [SpliceOutput::StopReplay]);
+    assert_eq!(bench.give(heartbeat(4, 9)), [replay_of(1, 4)]);
+    assert_eq!(bench.give(block(3, 0, 9, 9)), [LEFT]);
     assert_eq!(bench.delivered, [0_u64; 0]);
-    assert_eq!(bench.after(REPLAY_PAUSE), [replay(1)]);
+    assert_eq!(bench.after(PAUSE), [replay_of(1, 4)]);
 }
 
 #[test]
-fn the_buffer_is_bounded_and_unbroken() {
-    let mut bench = Bench::new(at(3, 0));
-    bench.give(feed(3, 10, 11));
-    bench.give(feed(3, 13, 14));
-    assert_eq!(bench.splice.buffer.len(), 1, "a break throws the older part away");
-    let mut large = message(3, 14, 15);
-    large.bytes = BUFFER_BYTES_MAX;
-    bench.give(SpliceInput::Feed(large));
-    assert_eq!(bench.splice.buffer.len(), 1, "so does an overflow");
-    assert_eq!(bench.splice.buffer_bytes, BUFFER_BYTES_MAX);
-    bench.give(block(3, 0, 14, 20));
-    assert_eq!(bench.delivered, (1..=15).collect::<Vec<_>>());
-    assert_eq!(bench.splice.buffer_bytes, 0);
+fn a_failover_shows_in_a_counter_and_nowhere_else() {
+    let mut bench = Bench::following(10);
+    assert_eq!(bench.give(feed(3, 10, 12)), []);
+    // The new leader goes on from what it knew to be committed, which may be less.
+    assert_eq!(bench.give(behind_cut(13, feed(4, 11, 15))), []);
+    assert_eq!(bench.give(feed(3, 12, 14)), [], "the former leader has not noticed");
+    assert_eq!(bench.give(behind_cut(13, heartbeat(4, 15))), []);
+    assert_eq!(bench.delivered, [11, 12, 13, 14, 15]);
+    assert_eq!(bench.splice.position(), at(4, 15));
+    let expected = SpliceCounters { failovers: 1, duplicates_dropped: 1, ..Default::default() };
+    assert_eq!(bench.splice.counters(), expected);
 }
 
-/// One step of a simulated world: a log that grows, a feed that loses, doubles, and mixes up its
-/// messages, a replayer that breaks off, and leaders that change.
-#[derive(Debug, Clone)]
-enum Step {
-    /// The log grows by so many records; the feed message is kept in the network.
-    Append(u64),
-    /// The network delivers the message at this place, and keeps it (a double) or not.
-    Deliver { place: usize, keep: bool },
-    /// The network loses the message at this place.
-    Lose(usize),
-    /// A heartbeat arrives.
-    Heartbeat,
-    /// The replayer sends up to so many records.
-    Replay(u64),
-    /// The replay breaks off.
-    Break,
-    /// A new leader takes over with the same log.
-    Restart,
-    /// Time passes, in milliseconds.
-    Wait(u64),
+#[test]
+fn what_was_lost_with_the_former_leader_is_replayed_from_the_new_one() {
+    let mut bench = Bench::following(10);
+    assert_eq!(bench.give(behind_cut(13, feed(4, 13, 15))), [replay_of(11, 4)]);
+    assert_eq!(bench.give(block(3, 10, 13, 13)), [LEFT], "asked of the former one");
+    assert_eq!(bench.after(PAUSE), [replay_of(11, 4)]);
+    assert_eq!(bench.give(block(4, 10, 15, 15)), []);
+    assert!(bench.splice.is_following());
+    assert_eq!(bench.delivered, [11, 12, 13, 14, 15]);
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        4 => (1..5u64).prop_map(Step::Append),
-        6 => (0..4usize, any::<bool>()).prop_map(|(place, keep)| Step::Deliver { place, keep }),
-        2 => (0..4usize).prop_map(Step::Lose),
-        2 => Just(Step::Heartbeat),
-        4 => (1..7u64).prop_map(Step::Replay),
-        1 => Just(Step::Break),
-        1 => Just(Step::Restart),
-        2 => (1..1500u64).prop_map(Step::Wait),
-    ];
-    proptest::collection::vec(step, 1..200)
+#[test]
+fn a_cut_behind_our_place_ends_it_and_says_where() {
+    let mut bench = Bench::following(10);
+    let reason = StopReason::AheadOfLog {
+        position: at(3, 10),
+        head: at(4, 40),
+        cut: Sequence(7),
+        other_lineage: false,
+    };
+    assert_eq!(bench.give(behind_cut(7, feed(4, 30, 40))), [SpliceOutput::Stop(reason)]);
 }
 
-/// The world around a splice.
-struct World {
-    bench: Bench,
-    epoch: u64,
-    head: u64,
-    network: Vec<FeedMessage<Vec<u64>>>,
-    /// Next sequence that the replay under way will bring.
-    replaying: Option<u64>,
+/// Following at 10 in epoch 3 when epoch 5 is heard of, whose cut says nothing of epoch 4's.
+fn unsure() -> Bench {
+    let mut bench = Bench::following(10);
+    assert_eq!(bench.give(behind_cut(20, feed(5, 20, 22))), [replay(11)]);
+    assert_eq!(bench.splice.position(), at(3, 10), "not before it is certain");
+    assert_eq!(bench.give(behind_cut(20, feed(5, 22, 23))), [], "one question is enough");
+    bench
 }
 
-impl World {
-    fn take(&mut self, outputs: Vec<SpliceOutput<Vec<u64>>>) {
-        for output in outputs {
-            match output {
-                SpliceOutput::Replay { from } => self.replaying = Some(from.0),
-                SpliceOutput::StopReplay => self.replaying = None,
-                SpliceOutput::Subscribe { .. } => {}
-                other => panic!("{other:?}"),
-            }
+#[test]
+fn whoever_missed_a_reign_has_its_place_compared_first() {
+    let mut bench = unsure();
+    assert_eq!(bench.give(block(5, 10, 20, 23)), [ENOUGH]);
+    assert_eq!(bench.delivered, (11..=23).collect::<Vec<_>>());
+    assert_eq!(bench.splice.position(), at(5, 23));
+    let counters = bench.splice.counters();
+    assert_eq!((counters.failovers, counters.gaps_found), (1, 0));
+}
+
+#[test]
+fn a_store_that_finds_the_place_cut_off_ends_it_and_a_confused_one_does_not() {
+    let refusal = |cut: u64, epoch: u64| {
+        let mut refusal = Refusal::new(ErrorCode::AHEAD_OF_LOG, "the log was cut");
+        for (name, number) in [("head", 23), ("cut", cut), ("epoch", epoch)] {
+            refusal.details.insert(name.to_owned(), broker::dialect::Detail::Number(number));
         }
+        SpliceInput::ReplayFailed(Some(refusal))
+    };
+    let mut bench = unsure();
+    for (cut, epoch) in [(10, 5), (12, 5), (7, 4)] {
+        assert_eq!(bench.give(refusal(cut, epoch)), []);
+        assert_eq!(bench.after(PAUSE), [replay(11)], "cut {cut} in epoch {epoch}");
     }
-
-    fn give(&mut self, input: SpliceInput<Vec<u64>>) {
-        let outputs = self.bench.give(input);
-        self.take(outputs);
-    }
-
-    fn step(&mut self, step: Step) {
-        match step {
-            Step::Append(count) => {
-                self.network.push(message(self.epoch, self.head, self.head + count));
-                self.head += count;
-            }
-            Step::Deliver { place, keep } if place < self.network.len() => {
-                let message = self.network[place].clone();
-                if !keep {
-                    self.network.remove(place);
-                }
-                self.give(SpliceInput::Feed(message));
-            }
-            Step::Lose(place) if place < self.network.len() => drop(self.network.remove(place)),
-            Step::Heartbeat => self.give(heartbeat(self.epoch, self.head)),
-            Step::Replay(count) => {
-                if let Some(next) = self.replaying {
-                    let last = (next - 1 + count).min(self.head);
-                    self.replaying = (last < self.head).then_some(last + 1);
-                    self.give(block(self.epoch, next - 1, last, self.head));
-                }
-            }
-            Step::Break if self.replaying.take().is_some() => {
-                self.give(SpliceInput::ReplayFailed(None));
-            }
-            Step::Restart => self.epoch += 1,
-            Step::Wait(milliseconds) => {
-                let outputs = self.bench.after(Duration::from_millis(milliseconds));
-                self.take(outputs);
-            }
-            _ => {}
-        }
-    }
+    let reason = StopReason::AheadOfLog {
+        position: at(3, 10),
+        head: at(5, 23),
+        cut: Sequence(7),
+        other_lineage: false,
+    };
+    assert_eq!(bench.give(refusal(7, 5)), [SpliceOutput::Stop(reason)]);
+    let bare = Refusal::new(ErrorCode::AHEAD_OF_LOG, "the log was cut");
+    let stop = SpliceOutput::Stop(StopReason::Refused(bare.clone()));
+    assert_eq!(unsure().give(SpliceInput::ReplayFailed(Some(bare))), [stop]);
 }
 
-proptest! {
-    #[test]
-    fn every_record_is_delivered_once_and_in_order(start in 0..4u64, steps in steps()) {
-        let bench = Bench::new(at(1, start));
-        let mut world =
-            World { bench, epoch: 1, head: 5, network: Vec::new(), replaying: None };
-        for step in steps {
-            world.step(step);
-        }
-        // Calm weather: heartbeats arrive and replays end.
-        for _ in 0..20 {
-            world.step(Step::Wait(100));
-            world.step(Step::Heartbeat);
-            world.step(Step::Replay(1000));
-        }
-        let expected: Vec<u64> = (start + 1..=world.head).collect();
-        prop_assert_eq!(&world.bench.delivered, &expected);
-        prop_assert!(world.bench.splice.is_following());
-        let counters = world.bench.splice.counters();
-        prop_assert_eq!(counters.gaps_found, counters.gaps_repaired);
-    }
+#[test]
+fn a_member_that_does_not_reach_the_place_can_not_vouch_for_it() {
+    let mut bench = unsure();
+    assert_eq!(bench.give(block(5, 10, 10, 9)), [LEFT]);
+    assert_eq!(bench.splice.position(), at(3, 10));
+    assert_eq!(bench.after(PAUSE), [replay(11)]);
+    // Within a read nobody compares: a reign that shows there is asked about anew.
+    assert_eq!(bench.give(block(5, 10, 12, 30)), []);
+    assert_eq!(bench.give(block(6, 12, 14, 30)), [replay_of(13, 5)]);
+    assert_eq!(bench.delivered, [11, 12]);
+    assert_eq!(bench.give(block(6, 12, 30, 30)), []);
+    assert_eq!(bench.splice.position(), at(6, 30));
+}
+
+#[test]
+fn what_a_former_reign_announced_is_not_waited_for() {
+    let mut bench = Bench::following(10);
+    assert_eq!(bench.give(feed(3, 29, 30)), [replay(11)]);
+    assert_eq!(bench.give(block(3, 10, 12, 30)), []);
+    // Of 30 records the new leader has 15.
+    assert_eq!(bench.give(behind_cut(15, heartbeat(4, 16))), []);
+    assert_eq!(bench.give(block(4, 12, 16, 16)), []);
+    assert!(bench.splice.is_following());
+    assert_eq!(bench.delivered, (11..=16).collect::<Vec<_>>());
 }
