@@ -4,9 +4,9 @@
 //! replay brought, and trusts neither. Events are compared by the SHA-1 over their content, which
 //! the two sides compute for themselves from the bytes they hold.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use store::{EventId, Sequence, Signature, StreamName, Version};
+use store::{EventId, Sequence, Signature, StreamName, Version, record};
 use thiserror::Error;
 
 /// Most violations kept with their details; all are counted.
@@ -122,6 +122,24 @@ pub enum Violation {
         /// Last event of the append.
         id: EventId,
     },
+    /// Another record at one node of a pair than at the other.
+    #[error("unequal: the nodes of a pair hold other bytes at {partition}/{sequence}")]
+    Unequal {
+        /// Which partition.
+        partition: u16,
+        /// The first record that differs, or that one of them lacks.
+        sequence: Sequence,
+    },
+    /// Delivered otherwise than the log has it.
+    #[error("a subscription was given {given} where {partition}/{sequence} was due")]
+    Delivery {
+        /// Which partition.
+        partition: u16,
+        /// What should have come.
+        sequence: Sequence,
+        /// What came.
+        given: String,
+    },
     /// Never appended by us, and newer than our start.
     #[error("nobody appended event {id} of {stream}, which stands in the log")]
     Stranger {
@@ -145,6 +163,10 @@ pub struct Counts {
     pub disordered: u64,
     /// Events that nobody appended.
     pub strangers: u64,
+    /// Partitions that the nodes of a pair hold differently.
+    pub unequal: u64,
+    /// Subscriptions that were not given what the log has.
+    pub misdelivered: u64,
 }
 
 /// The outcome of a check.
@@ -154,6 +176,8 @@ pub struct Verdict {
     pub acknowledged: u64,
     /// Records in the log.
     pub in_log: u64,
+    /// Those of them that the system wrote itself, into streams whose names start with `$`.
+    pub of_system: u64,
     /// How often each promise was broken.
     pub counts: Counts,
     /// The first violations, with their details.
@@ -167,12 +191,15 @@ impl Verdict {
         self.counts == Counts::default()
     }
 
-    fn blame(&mut self, violation: Violation) {
+    /// Takes down a broken promise.
+    pub fn blame(&mut self, violation: Violation) {
         let count = match violation {
             Violation::Lost { .. } => &mut self.counts.lost,
             Violation::Doubled { .. } => &mut self.counts.doubled,
             Violation::Altered { .. } => &mut self.counts.altered,
             Violation::Stranger { .. } => &mut self.counts.strangers,
+            Violation::Unequal { .. } => &mut self.counts.unequal,
+            Violation::Delivery { .. } => &mut self.counts.misdelivered,
             _ => &mut self.counts.disordered,
         };
         *count += 1;
@@ -235,10 +262,13 @@ impl History {
         let mut others_met = HashSet::new();
         for entry in log {
             verdict.in_log += 1;
+            verdict.of_system += u64::from(entry.stream.is_system());
             numbering.check(entry, &mut verdict);
             match places.get_mut(&entry.id) {
                 Some(place) => place.check(entry, &mut verdict),
-                None if !others_met.insert(entry.id) => verdict.blame(doubled(entry)),
+                None if !others_met.insert((log_of(entry), entry.id)) => {
+                    verdict.blame(doubled(entry))
+                }
                 None if self.may_hold(entry) => {}
                 None => verdict
                     .blame(Violation::Stranger { id: entry.id, stream: entry.stream.clone() }),
@@ -272,7 +302,58 @@ impl History {
 
     fn may_hold(&self, entry: &LogEntry) -> bool {
         let head_before = self.heads_before.get(&entry.partition).copied().unwrap_or_default();
-        entry.sequence <= head_before || self.unanswered.contains(&entry.id)
+        entry.sequence <= head_before
+            || entry.stream.is_system()
+            || self.unanswered.contains(&entry.id)
+    }
+}
+
+impl Verdict {
+    /// Holds what a subscription was given against the log: every record once, in the order of
+    /// its partition, none left out. Both are as long as the log is.
+    pub fn check_delivery(&mut self, log: &[LogEntry], given: &[LogEntry]) {
+        let mut left: HashMap<u16, VecDeque<&LogEntry>> = HashMap::new();
+        for entry in given {
+            left.entry(entry.partition).or_default().push_back(entry);
+        }
+        for due in log {
+            let came = left.entry(due.partition).or_default().pop_front();
+            if came != Some(due) {
+                let (partition, sequence) = (due.partition, due.sequence);
+                let given = came.map_or(String::from("nothing"), |entry| {
+                    format!("{} {} of {}", entry.sequence, entry.id, entry.stream)
+                });
+                self.blame(Violation::Delivery { partition, sequence, given });
+                return;
+            }
+        }
+        if let Some(entry) = left.values().find_map(VecDeque::front) {
+            let (partition, sequence) = (entry.partition, entry.sequence.next());
+            let given = format!("{} again", entry.sequence);
+            self.blame(Violation::Delivery { partition, sequence, given });
+        }
+    }
+
+    /// Holds the records of one node of a pair against those of the other, byte for byte.
+    pub fn compare_nodes(&mut self, partition: u16, [one, other]: [&[u8]; 2]) {
+        if one == other {
+            return;
+        }
+        let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+        // One of them goes on there, if only one is longer.
+        let longer = if one.len() > other.len() { one } else { other };
+        let (mut end, mut sequence) = (0, Sequence::ZERO);
+        for view in record::views(longer).map_while(Result::ok) {
+            (end, sequence) = (end + view.len(), view.sequence());
+            if same < end {
+                break;
+            }
+        }
+        if same >= end {
+            // What follows is not even a record.
+            sequence = sequence.next();
+        }
+        self.blame(Violation::Unequal { partition, sequence });
     }
 }
 
@@ -310,11 +391,16 @@ fn doubled(entry: &LogEntry) -> Violation {
     Violation::Doubled { id: entry.id, partition, sequence }
 }
 
+/// The partition that a stream and its ids are of: the system writes the same into each.
+fn log_of(entry: &LogEntry) -> Option<u16> {
+    entry.stream.is_system().then_some(entry.partition)
+}
+
 /// Sequences by partition and versions by stream, as far as they have been seen.
 #[derive(Default)]
 struct Numbering {
     sequences: HashMap<u16, Sequence>,
-    versions: HashMap<StreamName, Version>,
+    versions: HashMap<(Option<u16>, StreamName), Version>,
 }
 
 impl Numbering {
@@ -324,7 +410,8 @@ impl Numbering {
             let (partition, after) = (entry.partition, entry.sequence);
             verdict.blame(Violation::SequenceGap { partition, before, after });
         }
-        let before = self.versions.insert(entry.stream.clone(), entry.version).unwrap_or_default();
+        let stream = (log_of(entry), entry.stream.clone());
+        let before = self.versions.insert(stream, entry.version).unwrap_or_default();
         if entry.version != before.next() {
             let (stream, after) = (entry.stream.clone(), entry.version);
             verdict.blame(Violation::VersionGap { stream, before, after });
@@ -468,5 +555,94 @@ mod tests {
             }
         });
         assert_eq!(counts, Counts { disordered: 30, ..Counts::default() });
+    }
+
+    #[test]
+    fn what_the_system_writes_is_counted_and_is_no_strangers() {
+        let (history, mut log) = sound();
+        let entry = LogEntry {
+            sequence: Sequence(31),
+            stream: StreamName::try_from("$topology").unwrap(),
+            version: Version(1),
+            id: EventId(Uuid::from_u128(1)),
+            ..log[29].clone()
+        };
+        log.push(entry.clone());
+        let verdict = history.check(&log);
+        assert!(verdict.holds(), "{:?}", verdict.violations);
+        assert_eq!((verdict.in_log, verdict.of_system), (31, 1));
+        log.push(LogEntry { partition: 1, sequence: Sequence(1), ..entry.clone() });
+        let verdict = history.check(&log);
+        assert!(verdict.holds(), "every partition has its own: {:?}", verdict.violations);
+        log.push(LogEntry { sequence: Sequence(33), version: Version(2), ..entry });
+        let counts = history.check(&log).counts;
+        assert_eq!((counts.doubled, counts.disordered), (1, 1), "its numbers count like others");
+    }
+
+    /// What the checker counts when a subscription is given this instead of the log.
+    fn misdelivered_after(plant: impl FnOnce(&mut Vec<LogEntry>)) -> u64 {
+        let (_, log) = sound();
+        let mut given = log.clone();
+        plant(&mut given);
+        let mut verdict = Verdict::default();
+        verdict.check_delivery(&log, &given);
+        verdict.counts.misdelivered
+    }
+
+    #[test]
+    fn a_subscription_is_given_every_record_once_and_in_order() {
+        assert_eq!(misdelivered_after(|_| {}), 0);
+        assert_eq!(misdelivered_after(|given| given.swap(3, 4)), 1);
+        assert_eq!(misdelivered_after(|given| drop(given.remove(12))), 1);
+        assert_eq!(misdelivered_after(|given| drop(given.pop())), 1);
+        assert_eq!(misdelivered_after(|given| given.push(given[29].clone())), 1);
+        assert_eq!(misdelivered_after(|given| given[7].digest.0[0] ^= 1), 1);
+    }
+
+    fn records(count: u64, data: &str) -> Vec<u8> {
+        let stream = StreamName::try_from("order-1").unwrap();
+        let mut chain = record::Chain::default();
+        let mut bytes = Vec::new();
+        for number in 1..=count {
+            let id = EventId(Uuid::from_u128(number.into()));
+            let content = store::ContentType::Json;
+            let event = store::NewEvent::new("A".parse().unwrap(), content, data.to_owned());
+            let numbered = record::Numbered {
+                stream: &stream,
+                event: &store::NewEvent { id, ..event },
+                sequence: Sequence(number),
+                version: Version(number),
+                epoch: store::Epoch(1),
+                committed_up_to: Sequence::ZERO,
+                time_micros: 1,
+                ends_append: true,
+            };
+            chain = record::encode(&numbered, chain, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Where two nodes are found to differ first.
+    fn unequal_at(one: &[u8], other: &[u8]) -> Option<Sequence> {
+        let mut verdict = Verdict::default();
+        verdict.compare_nodes(0, [one, other]);
+        assert_eq!(verdict.counts.unequal, u64::from(!verdict.violations.is_empty()));
+        verdict.violations.first().map(|violation| match violation {
+            Violation::Unequal { sequence, .. } => *sequence,
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn nodes_are_compared_byte_for_byte() {
+        let log = records(5, "1");
+        assert_eq!(unequal_at(&log, &log), None);
+        assert_eq!(unequal_at(&log, &records(3, "1")), Some(Sequence(4)));
+        assert_eq!(unequal_at(&records(3, "1"), &log), Some(Sequence(4)));
+        assert_eq!(unequal_at(&log, &records(5, "2")), Some(Sequence(1)));
+        let mut other = log.clone();
+        let place = other.len() / 5 * 3 + 1;
+        other[place] ^= 1;
+        assert_eq!(unequal_at(&log, &other), Some(Sequence(4)));
     }
 }

@@ -12,7 +12,8 @@
 //!     children by     events          what goes wrong    what must hold
 //!     --as ROLE       (batch)         and when           (pure)
 //!        |
-//!     process, roles, forwarder       one child, what it does, a feed that loses messages
+//!     process, roles, probe           one child, what it does, what it says of itself
+//!     forwarder, link                 a feed that loses messages, a link that can be cut
 //! ```
 //!
 //! A run of a few events, as the tests do it:
@@ -37,7 +38,9 @@ pub mod dump;
 pub mod faults;
 pub mod forwarder;
 pub mod history;
+pub mod link;
 pub mod orders;
+pub mod probe;
 pub mod process;
 pub mod quickstart;
 pub mod random;

@@ -1,10 +1,10 @@
 //! The command line of `quickstart`: what was typed, and what it means.
 
-use std::{io, path::PathBuf};
+use std::{io, ops::RangeInclusive, path::PathBuf};
 
 use broker::net::Endpoint;
 use clap::Parser;
-use store::server::units::parse_size;
+use store::{Durability, server::units::parse_size};
 
 use crate::{
     dump::Dump,
@@ -13,8 +13,11 @@ use crate::{
     topology::TopologyConfig,
 };
 
-/// Starts a broker, two stores and two projection hosts, appends a data set while some of them
-/// are killed, and proves that nothing was lost, doubled or altered.
+/// Which partitions each of the two pairs hosts.
+const HOSTED: [RangeInclusive<u16>; 2] = [0..=1, 2..=3];
+
+/// Starts a broker that is a witness, two pairs of stores and two projection hosts, appends a data
+/// set while some of them are killed, and proves that nothing was lost, doubled or altered.
 #[derive(Debug, Parser)]
 #[command(name = "quickstart", version)]
 pub struct Flags {
@@ -42,7 +45,10 @@ pub struct Flags {
     /// Length of the stores' segment files
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = segment_bytes)]
     segment: u32,
-    /// So many random kills and stops, drawn from the seed [default: one host, one store killed]
+    /// Nodes that keep each partition: 2 are a pair, 1 stands alone
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = copies)]
+    copies: usize,
+    /// So many random kills and stops, drawn from the seed [default: one host, one leader killed]
     #[arg(long, value_name = "N")]
     faults: Option<usize>,
 }
@@ -50,6 +56,14 @@ pub struct Flags {
 fn segment_bytes(text: &str) -> Result<u32, String> {
     let bytes = parse_size(text).map_err(|error| error.to_string())?;
     u32::try_from(bytes).map_err(|_| String::from("a segment is smaller than 4GiB"))
+}
+
+fn copies(text: &str) -> Result<usize, String> {
+    match text {
+        "1" => Ok(1),
+        "2" => Ok(2),
+        _ => Err(String::from("1 or 2")),
+    }
 }
 
 /// How a run ended.
@@ -86,7 +100,7 @@ impl Flags {
         };
         let schedule = match self.faults {
             None => Schedule::demonstration(workload.events()),
-            Some(count) => Schedule::random(self.seed, workload.events(), count),
+            Some(count) => Schedule::random(self.seed, (workload.events(), count), self.copies),
         };
         let program = std::env::current_exe().map_err(failed("this program has no path"))?;
         let listen = match (self.listen, self.serve) {
@@ -94,10 +108,21 @@ impl Flags {
             (None, true) => "tcp://127.0.0.1:7400".parse()?,
             (None, false) => "tcp://127.0.0.1:*".parse()?,
         };
+        // With faults one after the other a pair that waits longer each time never gets whole.
+        let store_flags = match self.faults {
+            Some(_) => ["--grow-backoff", "0s"].map(String::from).to_vec(),
+            None => Vec::new(),
+        };
         let topology = TopologyConfig {
             program,
             data: data_folder(self.data)?,
             listen,
+            brokers: 1,
+            hosted: HOSTED.to_vec(),
+            copies: self.copies,
+            durability: if self.copies == 1 { Durability::Local } else { Durability::Pair },
+            links: false,
+            store_flags,
             seed: self.seed,
             drop_one_in: self.drop_one_in,
             segment_bytes: self.segment,

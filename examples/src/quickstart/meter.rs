@@ -19,7 +19,19 @@ pub struct Meter {
     retries: AtomicU64,
     gate: AtomicU64,
     aborted: AtomicBool,
-    reigns: Mutex<BTreeMap<(u16, Epoch), Instant>>,
+    finished: AtomicBool,
+    reigns: Mutex<BTreeMap<(u16, Epoch), Reign>>,
+}
+
+/// The answers that a partition gave in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reign {
+    /// When the first one came.
+    pub first: Instant,
+    /// When the last one came.
+    pub last: Instant,
+    /// Events acknowledged by them.
+    pub events: u64,
 }
 
 /// How often a thread that stands at the gate looks whether it has opened.
@@ -35,27 +47,37 @@ impl Meter {
             retries: AtomicU64::new(0),
             gate: AtomicU64::new(gate),
             aborted: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
             reigns: Mutex::default(),
         }
     }
 
-    /// Waits until the gate lets these events through. `false`: the run has been given up.
+    /// Waits until the gate lets these events through. `false`: the run is over, or given up.
     pub fn submit(&self, events: u64) -> bool {
         let submitted = self.submitted.fetch_add(events, Ordering::AcqRel);
         while submitted >= self.gate.load(Ordering::Acquire) {
-            if self.is_aborted() {
+            if self.is_over() {
                 return false;
             }
             std::thread::sleep(GATE_LOOK);
         }
-        !self.is_aborted()
+        !self.is_over()
     }
 
     /// Takes down an answer.
     pub fn acknowledge(&self, partition: u16, epoch: Epoch, events: u64, now: Instant) {
         self.acknowledged.fetch_add(events, Ordering::AcqRel);
         let mut reigns = self.reigns.lock().unwrap_or_else(PoisonError::into_inner);
-        reigns.entry((partition, epoch)).or_insert(now);
+        let new = Reign { first: now, last: now, events: 0 };
+        let reign = reigns.entry((partition, epoch)).or_insert(new);
+        reign.last = reign.last.max(now);
+        reign.events += events;
+    }
+
+    /// What each partition has answered in each epoch.
+    #[must_use]
+    pub fn reigns(&self) -> BTreeMap<(u16, Epoch), Reign> {
+        self.reigns.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes down that an append has to be sent again.
@@ -66,6 +88,15 @@ impl Meter {
     /// Lets the load go on up to that many events.
     pub fn open_gate(&self, events: u64) {
         self.gate.store(events, Ordering::Release);
+    }
+
+    /// Nothing more is submitted; what is under way is waited for.
+    pub fn finish(&self) {
+        self.finished.store(true, Ordering::Release);
+    }
+
+    fn is_over(&self) -> bool {
+        self.finished.load(Ordering::Acquire) || self.is_aborted()
     }
 
     /// Gives up: every thread ends as soon as it can.
@@ -97,18 +128,15 @@ impl Meter {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// How long these partitions took no appends: from the kill of their store until each of them
-    /// had answered under an epoch that began after the restart. `None` if one has not since.
+    /// How long these partitions took no appends: from the kill of a store process until each of
+    /// them had answered under an epoch that began after it, be it at the other node or at the
+    /// same one started again. `None` if one has not since.
     #[must_use]
-    pub fn outage(
-        &self,
-        (killed, restarted): (Instant, Instant),
-        partitions: &[u16],
-    ) -> Option<Duration> {
+    pub fn outage(&self, killed: Instant, partitions: &[u16]) -> Option<Duration> {
         let reigns = self.reigns.lock().unwrap_or_else(PoisonError::into_inner);
         let back = |partition: u16| {
             let of_partition = reigns.range((partition, Epoch(0))..=(partition, Epoch(u64::MAX)));
-            of_partition.map(|(_, &first)| first).find(|&first| first > restarted)
+            of_partition.map(|(_, reign)| reign.first).find(|&first| first > killed)
         };
         let outages = partitions
             .iter()
@@ -132,13 +160,15 @@ mod tests {
         }
         // An answer that was under way when the store died is of the old reign.
         meter.acknowledge(0, Epoch(1), 1, at(12));
-        let dead = (at(10), at(30));
-        assert_eq!(meter.outage(dead, &[0, 1]), None);
+        let killed = at(10);
+        assert_eq!(meter.outage(killed, &[0, 1]), None);
         meter.acknowledge(0, Epoch(2), 1, at(50));
-        assert_eq!(meter.outage(dead, &[0, 1]), None);
+        assert_eq!(meter.outage(killed, &[0, 1]), None);
         meter.acknowledge(1, Epoch(2), 1, at(90));
-        assert_eq!(meter.outage(dead, &[0, 1]), Some(Duration::from_millis(80)));
+        assert_eq!(meter.outage(killed, &[0, 1]), Some(Duration::from_millis(80)));
         assert_eq!(meter.acknowledged(), 5);
+        let reign = meter.reigns()[&(0, Epoch(1))];
+        assert_eq!(reign, Reign { first: at(1), last: at(12), events: 2 });
     }
 
     #[test]
@@ -157,5 +187,14 @@ mod tests {
             meter.abort();
             assert!(!given_up.join().unwrap());
         });
+    }
+
+    #[test]
+    fn a_finished_run_takes_nothing_more_and_is_not_given_up() {
+        let meter = Meter::new(10);
+        assert!(meter.submit(1));
+        meter.finish();
+        assert!(!meter.submit(1));
+        assert!(!meter.is_aborted());
     }
 }

@@ -30,15 +30,16 @@ use crate::{
     clock::{self, Deadline},
     dump::DumpError,
     faults::{Fault, Schedule, Target},
-    history::History,
+    history::{History, Verdict},
     quickstart::{
         load::LoadError,
         meter::Meter,
         nemesis::{Happened, Nemesis},
         progress::Progress,
+        report::FaultReport,
         verify::{Replay, VerifyError, heads},
     },
-    topology::{HOSTED, STORE, Topology, TopologyConfig, TopologyError},
+    topology::{STORE, Topology, TopologyConfig, TopologyError},
 };
 
 /// How long the projection hosts may take to reach the end of the log after the load.
@@ -101,7 +102,11 @@ impl Run {
     /// # Errors
     /// [`RunError`] if it does not come to a report; a report may still tell of failures.
     pub fn execute(&self, progress: &mut Progress) -> Result<(Report, Topology), RunError> {
-        progress.say("starting a broker, two stores and two projection hosts");
+        let stores = match self.topology.copies {
+            1 => "two stores",
+            _ => "its witness, two pairs of stores",
+        };
+        progress.say(&format!("starting a broker, {stores} and two projection hosts"));
         let mut topology = Topology::start(self.topology.clone())?;
         let orders = topology.client().store(STORE)?;
         let meter = Meter::new(0);
@@ -160,31 +165,60 @@ impl Run {
     ) -> Result<Report, RunError> {
         let projections = self.topology.projections.concat();
         let replay = Replay::read(orders, &projections)?;
+        let mut verdict = loaded.history.check(&replay.log);
+        self.compare_nodes(topology, &mut verdict)?;
         let late_hosts = wait_for_hosts(topology, &replay.heads)?;
         let hosts = topology.host_statuses();
         topology.stop_hosts()?;
         let compare = |index| replay.compare_host(topology.config(), index);
         let views = (0..self.topology.projections.len()).map(compare);
-        let outage = |happened: &Happened| match (happened.planned.target, happened.planned.fault) {
-            (Target::Store(index), Fault::Kill { .. }) => {
-                let partitions: Vec<u16> = HOSTED.get(index).cloned()?.collect();
-                meter.outage((happened.at, happened.healed), &partitions)
-            }
-            _ => None,
-        };
         Ok(Report {
             title: self.workload.title(),
             load: loaded.took,
             retries: meter.retries(),
-            faults: loaded.faults.iter().map(|fault| (fault.planned, outage(fault))).collect(),
+            faults: loaded.faults.iter().map(|fault| self.fault_report(fault, meter)).collect(),
+            copies: self.topology.copies,
             dropped_messages: topology.dropped_messages(),
             hosts,
             late_hosts,
-            verdict: loaded.history.check(&replay.log),
+            verdict,
             views: views.collect::<Result<_, _>>()?,
             tables: self.workload.tables(&replay.documents).map_err(VerifyError::from)?,
             data: self.topology.data.clone(),
         })
+    }
+}
+
+impl Run {
+    fn fault_report(&self, happened: &Happened, meter: &Meter) -> FaultReport {
+        let words = happened.planned.describe(happened.hit);
+        let mut report = FaultReport { words, outage: None, away: None };
+        if let (Target::Store(id), Fault::Kill { .. }) = (happened.hit, happened.planned.fault) {
+            let partitions = self.topology.hosted.get(id.pair).cloned();
+            let partitions: Vec<u16> = partitions.into_iter().flatten().collect();
+            report.outage = meter.outage(happened.at, &partitions);
+            if self.topology.copies > 1 {
+                report.away = happened.whole.map(|whole| whole.duration_since(happened.healed));
+            }
+        }
+        report
+    }
+
+    /// Reads every partition from both nodes of its pair and compares the bytes.
+    fn compare_nodes(
+        &self,
+        topology: &mut Topology,
+        verdict: &mut Verdict,
+    ) -> Result<(), RunError> {
+        if self.topology.copies == 1 {
+            return Ok(());
+        }
+        for pair in 0..self.topology.hosted.len() {
+            for (partition, [one, other]) in topology.both_logs(pair, CATCH_UP_PATIENCE)? {
+                verdict.compare_nodes(partition, [&one, &other]);
+            }
+        }
+        Ok(())
     }
 }
 

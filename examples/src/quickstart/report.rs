@@ -3,12 +3,22 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use crate::{
-    faults::PlannedFault,
     history::Verdict,
     quickstart::verify::ViewComparison,
     table::{Table, grouped},
     topology::HostStatus,
 };
+
+/// A fault and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultReport {
+    /// What happened, to whom and when.
+    pub words: String,
+    /// For a killed store process: how long its partitions took no appends.
+    pub outage: Option<Duration>,
+    /// For a killed node of a pair: from its new start until it was a member again.
+    pub away: Option<Duration>,
+}
 
 /// What a run found out.
 #[derive(Debug, Clone)]
@@ -19,8 +29,10 @@ pub struct Report {
     pub load: Duration,
     /// Appends that the application had to send again.
     pub retries: u64,
-    /// The faults, and for a killed store how long its partitions took no appends.
-    pub faults: Vec<(PlannedFault, Option<Duration>)>,
+    /// The faults, in order.
+    pub faults: Vec<FaultReport>,
+    /// Nodes that keep each partition.
+    pub copies: usize,
     /// Feed messages lost on purpose.
     pub dropped_messages: u64,
     /// What the projection hosts counted.
@@ -83,23 +95,38 @@ impl Report {
         writeln!(
             f,
             "           {} records in the log: lost {}, doubled {}, altered {}, out of order {}",
-            grouped(self.verdict.in_log),
+            grouped(self.verdict.in_log.saturating_sub(self.verdict.of_system)),
             counts.lost,
             counts.doubled,
             counts.altered,
             counts.disordered
         )?;
+        if self.copies > 1 {
+            let changes = grouped(self.verdict.of_system);
+            let nodes = match counts.unequal {
+                0 => String::from("the same bytes on both nodes of each pair"),
+                unequal => format!("both nodes DIFFER in {unequal} partitions"),
+            };
+            writeln!(f, "           {changes} records of $topology, {nodes}")?;
+        }
         let seconds = self.load.as_secs_f64();
         writeln!(f, "  rate     {} events/s over {seconds:.1} s", grouped(self.rate()))
     }
 
     fn write_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (fault, outage)) in self.faults.iter().enumerate() {
+        for (index, fault) in self.faults.iter().enumerate() {
             let label = if index == 0 { "faults" } else { "" };
-            write!(f, "  {label:<7}  {fault}")?;
-            match outage {
-                Some(outage) => writeln!(f, ": outage {} ms", outage.as_millis())?,
-                None => writeln!(f)?,
+            let colon = if fault.outage.is_some() { ":" } else { "" };
+            writeln!(f, "  {label:<7}  {}{colon}", fault.words)?;
+            if let Some(outage) = fault.outage {
+                write!(f, "           outage {} ms", outage.as_millis())?;
+                match fault.away {
+                    Some(away) => {
+                        let away = away.as_millis();
+                        writeln!(f, ", a member again {away} ms after it was started again")?;
+                    }
+                    None => writeln!(f)?,
+                }
             }
         }
         if self.retries > 0 {
@@ -117,6 +144,9 @@ impl Report {
             self.sum(|host| host.gaps_repaired),
             self.sum(|host| host.events_lost)
         )?;
+        if self.copies > 1 {
+            writeln!(f, "           new reigns noticed {}", self.sum(|host| host.failovers))?;
+        }
         match self.sum(|host| host.gaps_cut_off) {
             0 => Ok(()),
             open => writeln!(f, "           gaps open when their host was killed {open}"),
@@ -166,6 +196,7 @@ mod tests {
             load: Duration::from_millis(2_500),
             retries: 0,
             faults: Vec::new(),
+            copies: 2,
             dropped_messages: 9,
             hosts: vec![HostStatus { gaps_found: 4, gaps_repaired: 4, ..HostStatus::default() }],
             late_hosts: Vec::new(),
@@ -185,12 +216,30 @@ mod tests {
             "100 000 acknowledged",
             "40 000 events/s over 2.5 s",
             "lost 0, doubled 0",
+            "the same bytes on both nodes of each pair",
             "gaps found 4, repaired 4, events lost 0",
             "host 1: 1 234 documents, equal to a full replay",
             "/tmp/data (kept)",
         ] {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_killed_leader_is_told_with_outage_and_return() {
+        let killed = FaultReport {
+            words: String::from("kill -9 of store 2a, the leader of pair 2, at event 7, for 1.5s"),
+            outage: Some(Duration::from_millis(812)),
+            away: Some(Duration::from_millis(1_040)),
+        };
+        let alone = FaultReport { away: None, ..killed.clone() };
+        let host = FaultReport { words: String::from("stop of host 1"), outage: None, away: None };
+        let text = Report { faults: vec![host, killed, alone], ..sound() }.to_string();
+        let told = "at event 7, for 1.5s:\n           outage 812 ms, a member again 1040 ms after \
+                    it was started again\n";
+        assert!(text.contains(told), "{text}");
+        assert!(text.contains("           outage 812 ms\n"), "{text}");
+        assert!(text.contains("  faults   stop of host 1\n"), "{text}");
     }
 
     #[test]

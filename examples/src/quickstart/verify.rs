@@ -143,7 +143,9 @@ impl ViewComparison {
     }
 }
 
-fn log_entry(partition: u16, event: &Event) -> LogEntry {
+/// An event as the checker wants it.
+#[must_use]
+pub fn log_entry(partition: u16, event: &Event) -> LogEntry {
     // The digest is made from the bytes that were read; the signature beside them is not trusted.
     let digest = Signature::of_parts(&SignedParts {
         id: event.id,

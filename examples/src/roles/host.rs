@@ -29,9 +29,9 @@ const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
 /// Flags of a projection host.
 #[derive(Debug, clap::Args)]
 pub struct HostFlags {
-    /// Where the broker listens.
-    #[arg(long)]
-    broker: Endpoint,
+    /// Where the brokers listen.
+    #[arg(long, required = true)]
+    broker: Vec<Endpoint>,
     /// Folder for the views.
     #[arg(long)]
     data: PathBuf,
@@ -75,7 +75,7 @@ struct Projecting {
 /// Projects until SIGTERM or SIGINT, or until a projection fails.
 pub(super) fn run(flags: HostFlags) -> Result<(), HostError> {
     let stop = stop_on_signals()?;
-    let client = Client::connect([flags.broker.as_str()])?;
+    let client = Client::connect(flags.broker.iter().map(Endpoint::as_str))?;
     let Some(store) = find_store(&client, &flags.store, &stop)? else { return Ok(()) };
     let views = ViewStore::open(flags.data.join(VIEWS_FILE))?;
     let flag = StopFlag::new();
@@ -144,6 +144,7 @@ fn status(projecting: &[Projecting], partitions: u16) -> HostStatus {
     for counters in counters.iter().map(|counters| &counters.subscription) {
         status.gaps_found += counters.gaps_found;
         status.gaps_repaired += counters.gaps_repaired;
+        status.failovers += counters.failovers;
         status.events_lost += counters.events_lost;
         status.duplicates_dropped += counters.duplicates_dropped;
     }

@@ -5,14 +5,15 @@
 
 mod host;
 
-use std::{ffi::OsString, io, ops::RangeInclusive, path::PathBuf};
+use std::{ffi::OsString, io, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use broker::net::Endpoint;
+use broker::{config::WitnessConfig, net::Endpoint};
 use clap::{Parser, Subcommand};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use store::{
-    NodeOptions,
-    server::units::{StoreSpec, parse_range},
+    Durability, NodeOptions,
+    pair::{PairSettings, PairTiming, Role as PairRole},
+    server::units::{StoreSpec, parse_duration, parse_range},
 };
 use thiserror::Error;
 
@@ -50,6 +51,8 @@ enum Role {
         listen: Endpoint,
         #[arg(long)]
         data: PathBuf,
+        #[arg(long)]
+        witness_listen: Option<Endpoint>,
     },
     /// What `starlog-store` is.
     Store(StoreFlags),
@@ -60,13 +63,15 @@ enum Role {
 #[derive(Debug, clap::Args)]
 struct StoreFlags {
     #[arg(long)]
-    broker: Endpoint,
+    broker: Vec<Endpoint>,
     #[arg(long)]
     data: PathBuf,
     #[arg(long)]
     store: StoreSpec,
     #[arg(long, value_parser = parse_range)]
     host: RangeInclusive<u16>,
+    #[arg(long, value_parser = parse_durability)]
+    durability: Durability,
     #[arg(long)]
     segment: u32,
     #[arg(long)]
@@ -75,6 +80,39 @@ struct StoreFlags {
     feed: Endpoint,
     #[arg(long)]
     advertise_feed: Endpoint,
+    #[command(flatten)]
+    pair: PairFlags,
+}
+
+/// What a store of a pair is told besides.
+#[derive(Debug, clap::Args)]
+struct PairFlags {
+    #[arg(long, value_parser = parse_role, requires_all = ["peer", "pair_listen", "witness"])]
+    role: Option<PairRole>,
+    #[arg(long)]
+    peer: Option<Endpoint>,
+    #[arg(long)]
+    pair_listen: Option<Endpoint>,
+    #[arg(long)]
+    witness: Option<Endpoint>,
+    #[arg(long, default_value_t = 1)]
+    min_copies: u8,
+    #[arg(long, value_parser = parse_duration)]
+    grow_backoff: Option<Duration>,
+}
+
+fn parse_durability(text: &str) -> Result<Durability, String> {
+    let levels = [Durability::Memory, Durability::Local, Durability::Pair];
+    let level = levels.into_iter().find(|level| level.as_str() == text);
+    level.ok_or_else(|| format!("`{text}` is no durability"))
+}
+
+fn parse_role(text: &str) -> Result<PairRole, String> {
+    match text {
+        "primary" => Ok(PairRole::Primary),
+        "backup" => Ok(PairRole::Backup),
+        other => Err(format!("`{other}` is no role")),
+    }
 }
 
 /// Runs a role until it is told to end.
@@ -85,9 +123,10 @@ pub fn run(program: &OsString, arguments: impl Iterator<Item = OsString>) -> Res
     end_with_parent().map_err(RoleError::Parent)?;
     let flags = RoleFlags::parse_from(std::iter::once(program.clone()).chain(arguments));
     match flags.role {
-        Role::Broker { listen, data } => {
-            let config =
-                broker::config::Config { listen: vec![listen], data, ..Default::default() };
+        Role::Broker { listen, data, witness_listen } => {
+            let witness = witness_listen.map(WitnessConfig::new);
+            let listen = vec![listen];
+            let config = broker::config::Config { listen, data, witness, ..Default::default() };
             Ok(broker::server::run(config)?)
         }
         Role::Store(flags) => Ok(store::server::run(&flags.into_config())?),
@@ -102,16 +141,35 @@ fn end_with_parent() -> io::Result<()> {
 
 impl StoreFlags {
     fn into_config(self) -> store::server::config::Config {
+        let (segment_bytes, durability) = (self.segment, self.durability);
         store::server::config::Config {
-            brokers: vec![self.broker],
+            brokers: self.broker,
             data: self.data,
             stores: vec![self.store],
             host: Some(self.host),
             listen: self.listen,
             feed: self.feed,
             advertise_feed: Some(self.advertise_feed),
-            node: NodeOptions { segment_bytes: self.segment, ..NodeOptions::default() },
+            node: NodeOptions { segment_bytes, durability, ..NodeOptions::default() },
+            pair: self.pair.into_settings(durability, segment_bytes),
             ..Default::default()
         }
+    }
+}
+
+impl PairFlags {
+    fn into_settings(self, durability: Durability, segment_bytes: u32) -> Option<PairSettings> {
+        let defaults = PairTiming::default();
+        let grow_backoff = self.grow_backoff.unwrap_or(defaults.grow_backoff);
+        Some(PairSettings {
+            role: self.role?,
+            peer: self.peer?,
+            listen: self.pair_listen?,
+            witness: self.witness?,
+            copies_min: self.min_copies,
+            timing: PairTiming { grow_backoff, ..defaults },
+            durability,
+            segment_bytes,
+        })
     }
 }

@@ -16,6 +16,9 @@ pub struct HostStatus {
     /// Those that were open when the host was killed: its next life replays from its checkpoint.
     #[serde(default)]
     pub gaps_cut_off: u64,
+    /// Reigns of a new leader that it went on to.
+    #[serde(default)]
+    pub failovers: u64,
     /// Events that could not be had.
     pub events_lost: u64,
     /// Events that came twice and were applied once.
@@ -34,6 +37,7 @@ impl HostStatus {
         self.gaps_found += earlier.gaps_found;
         self.gaps_repaired += earlier.gaps_repaired;
         self.gaps_cut_off += earlier.gaps_cut_off;
+        self.failovers += earlier.failovers;
         self.events_lost += earlier.events_lost;
         self.duplicates_dropped += earlier.duplicates_dropped;
         self

@@ -1,12 +1,14 @@
 //! How each child is started.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, ops::RangeInclusive, path::PathBuf};
 
 use broker::net::Endpoint;
+use store::Durability;
 
 use crate::{
+    faults::{Side, StoreId},
     process::Launch,
-    topology::{HOSTED, PARTITIONS, STORE},
+    topology::{STORE, links::Neighbours},
     views::ProjectionName,
 };
 
@@ -20,8 +22,20 @@ pub struct TopologyConfig {
     pub program: PathBuf,
     /// Folder for everything that the children write.
     pub data: PathBuf,
-    /// Where the broker listens.
+    /// Where the first broker listens, which is the witness as well.
     pub listen: Endpoint,
+    /// Brokers side by side, at least one.
+    pub brokers: usize,
+    /// Which partitions each pair hosts, from 0 and without a hole.
+    pub hosted: Vec<RangeInclusive<u16>>,
+    /// Nodes that keep each partition: 2 are a pair, 1 stands alone.
+    pub copies: usize,
+    /// When an append is acknowledged.
+    pub durability: Durability,
+    /// Whether stores reach all others through links that can be cut.
+    pub links: bool,
+    /// Further flags of the stores, as `starlog-store` takes them.
+    pub store_flags: Vec<String>,
     /// Seed of the messages that are lost on purpose.
     pub seed: u64,
     /// About one feed message with records out of so many is lost; none if 0.
@@ -33,13 +47,59 @@ pub struct TopologyConfig {
 }
 
 /// Sockets of a store process.
+#[derive(Debug, Clone)]
 pub(super) struct StoreSockets {
     pub(super) listen: Endpoint,
     pub(super) feed: Endpoint,
     pub(super) announced_feed: Endpoint,
+    pub(super) pair: Option<Endpoint>,
+}
+
+/// Sockets of a broker.
+#[derive(Debug, Clone)]
+pub(super) struct BrokerSockets {
+    pub(super) listen: Endpoint,
+    pub(super) witness: Option<Endpoint>,
 }
 
 impl TopologyConfig {
+    /// Partitions of the store.
+    #[must_use]
+    pub fn partitions(&self) -> u16 {
+        self.hosted.iter().map(|range| range.end() + 1).max().unwrap_or(0)
+    }
+
+    /// The store processes of a pair.
+    #[must_use]
+    pub fn nodes_of(&self, pair: usize) -> Vec<StoreId> {
+        let sides = [Side::A, Side::B].into_iter().take(self.copies);
+        sides.map(|side| StoreId { pair, side }).collect()
+    }
+
+    /// All store processes.
+    #[must_use]
+    pub fn store_ids(&self) -> Vec<StoreId> {
+        (0..self.hosted.len()).flat_map(|pair| self.nodes_of(pair)).collect()
+    }
+
+    /// Data directory of a broker.
+    #[must_use]
+    pub fn broker_folder(&self, index: usize) -> PathBuf {
+        self.data.join(format!("broker-{}", index + 1))
+    }
+
+    /// Data directory of a store process.
+    #[must_use]
+    pub fn store_folder(&self, id: StoreId) -> PathBuf {
+        self.data.join(format!("store-{id}"))
+    }
+
+    /// What a store process has said, over all of its lives.
+    #[must_use]
+    pub fn store_log(&self, id: StoreId) -> PathBuf {
+        self.data.join("logs").join(format!("store-{id}.log"))
+    }
+
     /// Folder of a projection host.
     #[must_use]
     pub fn host_folder(&self, index: usize) -> PathBuf {
@@ -52,48 +112,53 @@ impl TopologyConfig {
         self.host_folder(index).join(VIEWS_FILE)
     }
 
-    pub(super) fn broker_launch(&self, listen: &Endpoint) -> Launch {
-        let data = self.data.join("broker");
-        self.launch(
-            "broker",
-            "broker",
-            [("--listen", listen.as_str().into()), ("--data", data.into())],
-        )
+    pub(super) fn broker_launch(&self, index: usize, sockets: &BrokerSockets) -> Launch {
+        let mut flags = vec![
+            ("--listen", sockets.listen.as_str().into()),
+            ("--data", self.broker_folder(index).into()),
+        ];
+        flags.extend(sockets.witness.iter().map(|at| ("--witness-listen", at.as_str().into())));
+        self.launch(&format!("broker-{}", index + 1), "broker", flags)
     }
 
     pub(super) fn store_launch(
         &self,
-        index: usize,
-        broker: &Endpoint,
+        id: StoreId,
+        neighbours: &Neighbours,
         sockets: &StoreSockets,
     ) -> Launch {
-        let name = format!("store-{}", index + 1);
-        let hosted = HOSTED.get(index).cloned().unwrap_or(0..=0);
+        let hosted = self.hosted.get(id.pair).cloned().unwrap_or(0..=0);
         let hosted = format!("{}-{}", hosted.start(), hosted.end());
-        let arguments = [
-            ("--broker", broker.as_str().into()),
-            ("--data", self.data.join(&name).into()),
-            ("--store", format!("{STORE}:{PARTITIONS}").into()),
+        let mut flags: Vec<(&str, OsString)> = vec![
+            ("--data", self.store_folder(id).into()),
+            ("--store", format!("{STORE}:{}", self.partitions()).into()),
             ("--host", hosted.into()),
+            ("--durability", self.durability.to_string().into()),
             ("--segment", self.segment_bytes.to_string().into()),
             ("--listen", sockets.listen.as_str().into()),
             ("--feed", sockets.feed.as_str().into()),
             ("--advertise-feed", sockets.announced_feed.as_str().into()),
         ];
-        self.launch(&name, "store", arguments)
+        flags.extend(neighbours.brokers.iter().map(|at| ("--broker", at.as_str().into())));
+        if let Some(pair) = &sockets.pair {
+            let role = if id.side == Side::A { "primary" } else { "backup" };
+            flags.extend([("--role", role.into()), ("--pair-listen", pair.as_str().into())]);
+            flags.extend(neighbours.peer.iter().map(|at| ("--peer", at.as_str().into())));
+            flags.extend(neighbours.witness.iter().map(|at| ("--witness", at.as_str().into())));
+        }
+        let mut launch = self.launch(&format!("store-{id}"), "store", flags);
+        launch.arguments.extend(self.store_flags.iter().map(OsString::from));
+        launch
     }
 
-    pub(super) fn host_launch(&self, index: usize, broker: &Endpoint) -> Launch {
+    pub(super) fn host_launch(&self, index: usize, brokers: &[Endpoint]) -> Launch {
         let name = format!("host-{}", index + 1);
         let projections = self.projections.get(index).map(Vec::as_slice).unwrap_or_default();
-        let arguments = [
-            ("--broker", broker.as_str().into()),
-            ("--store", STORE.into()),
-            ("--data", self.host_folder(index).into()),
-        ];
+        let flags = [("--store", STORE.into()), ("--data", self.host_folder(index).into())];
+        let brokers = brokers.iter().map(|broker| ("--broker", broker.as_str().into()));
         let projections =
             projections.iter().map(|projection| ("--projection", projection.as_str().into()));
-        self.launch(&name, "host", arguments.into_iter().chain(projections))
+        self.launch(&name, "host", flags.into_iter().chain(brokers).chain(projections))
     }
 
     fn launch(

@@ -1,52 +1,59 @@
 //! The topology as child processes on the loopback.
 //!
 //! ```text
-//!                      +--------+   dialect    +----------------------------+
-//!   aggregates ------->| broker |<-------------| store 1: partitions 0, 1   |--feed--+
-//!   (this process)     +--------+<------+      +----------------------------+        v
-//!                                       |      +----------------------------+   forwarders
-//!                                       +------| store 2: partitions 2, 3   |--feed--+ (here; they
-//!                                              +----------------------------+        | lose some)
-//!                            host 1, host 2  <----- feed, replay --------------------+
+//!                      +---------+  dialect   +------------------------------+
+//!   aggregates ------->| brokers |<-----------| store 1a: partitions 0, 1    |--feed--+
+//!   (this process)     |  the    |<--------+  |   ^ pair                     |        v
+//!                      | first:  |<-----+  +--| store 1b: the same           | forwarders
+//!                      | witness |<--+  |     +------------------------------+ (here; they
+//!                      +---------+   |  +-----| stores 2a, 2b: partitions 2, 3 |  lose some)
+//!                                    +--------+------------------------------+        |
+//!                            host 1, host 2  <----- feed, replay ---------------------+
 //! ```
 //!
-//! Every child is this very program, started again with `--as ROLE`. The system chooses the
-//! ports; a child that is started again binds those of its first life.
+//! Every child is this very program, started again with `--as ROLE`. Ports are
+//! chosen free; a child that is started again binds those of its first life. Stores may reach all
+//! others through [`links`] that a test cuts.
 
+mod error;
 mod host_status;
 mod launch;
+pub mod links;
+mod pairs;
+mod start;
 
+pub use error::TopologyError;
 pub use host_status::HostStatus;
 pub use launch::TopologyConfig;
 pub(crate) use launch::VIEWS_FILE;
+pub use pairs::PairView;
 
 use std::{
-    collections::BTreeSet,
-    io,
-    net::TcpListener,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    process::ExitStatus,
     time::Duration,
 };
 
-use broker::net::{Endpoint, EndpointError};
-use client::{Client, ConnectError};
-use thiserror::Error;
+use broker::net::Endpoint;
+use bytes::Bytes;
+use client::Client;
+use store::StoreName;
 
 use crate::{
     clock::Deadline,
-    faults::Target,
-    forwarder::{DropPlan, Forwarder, ForwarderError},
-    process::{Process, ProcessError},
-    topology::launch::StoreSockets,
+    faults::{StoreId, Target},
+    forwarder::Forwarder,
+    probe::Probe,
+    process::{Launch, Process, ProcessError},
+    topology::{
+        launch::StoreSockets,
+        links::{Neighbours, StoreLinks},
+        start::make_folder,
+    },
 };
 
 /// Name of the store.
 pub const STORE: &str = "orders";
-/// Its partitions.
-pub const PARTITIONS: u16 = 4;
-/// Which of them each store process hosts.
-pub const HOSTED: [RangeInclusive<u16>; 2] = [0..=1, 2..=3];
 
 /// How long a child may take to say that it is there.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -55,65 +62,27 @@ const END_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the topology may take until every partition has a leader.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the store prints before the endpoint where it answers reads.
-pub(crate) const REPLAY_LINE: &str = "starlog-store replay ";
 /// What the store prints before the endpoint of its feed.
 pub(crate) const FEED_LINE: &str = "starlog-store feed ";
 /// What the broker prints before its endpoint.
 pub(crate) const BROKER_LINE: &str = "starlog-broker listening on ";
+/// What the broker prints before the endpoint of its witness.
+pub(crate) const WITNESS_LINE: &str = "starlog-broker witness on ";
 /// What a projection host prints before its [`HostStatus`].
 pub(crate) const STATUS_LINE: &str = "host status ";
 
-/// Why the topology does not run.
-#[derive(Debug, Error)]
-pub enum TopologyError {
-    /// A child.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A forwarder.
-    #[error(transparent)]
-    Forwarder(#[from] ForwarderError),
-    /// A child printed something else than an endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    /// No client.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// Something else listens where the broker should.
-    #[error(
-        "the broker cannot listen on {endpoint}: {reason}; stop what listens there, or give \
-         another endpoint with --listen"
-    )]
-    Listen {
-        /// Where.
-        endpoint: Endpoint,
-        /// What the system said.
-        reason: io::Error,
-    },
-    /// The data folder.
-    #[error("{path} cannot be made: {reason}; give another folder with --data")]
-    Folder {
-        /// Which one.
-        path: PathBuf,
-        /// What the system said.
-        reason: io::Error,
-    },
-    /// Some partition stays without a leader.
-    #[error("not every partition has a leader after {seconds} s: {last}")]
-    NotReady {
-        /// How long was waited.
-        seconds: u64,
-        /// What the broker said last.
-        last: String,
-    },
-    /// No such child.
-    #[error("there is no {0}")]
-    NoTarget(Target),
+#[derive(Debug)]
+struct BrokerChild {
+    process: Process,
+    endpoint: Endpoint,
+    witness: Option<Endpoint>,
 }
 
 #[derive(Debug)]
 struct StoreChild {
     process: Process,
+    sockets: StoreSockets,
+    links: Option<StoreLinks>,
     forwarder: Forwarder,
 }
 
@@ -128,44 +97,19 @@ struct HostChild {
 #[derive(Debug)]
 pub struct Topology {
     config: TopologyConfig,
-    broker: Process,
-    endpoint: Endpoint,
-    stores: Vec<StoreChild>,
+    brokers: Vec<BrokerChild>,
+    stores: BTreeMap<StoreId, StoreChild>,
     hosts: Vec<HostChild>,
     client: Client,
+    probe: Probe,
     killed: BTreeSet<Target>,
 }
 
 impl Topology {
-    /// Starts broker, stores and hosts, and waits until every partition has a leader.
-    ///
-    /// # Errors
-    /// [`TopologyError`], which names the child that does not come up.
-    pub fn start(config: TopologyConfig) -> Result<Self, TopologyError> {
-        check_free(&config.listen)?;
-        for folder in ["logs", "broker"] {
-            make_folder(&config.data.join(folder))?;
-        }
-        let mut broker = Process::start(&config.broker_launch(&config.listen))?;
-        let endpoint: Endpoint = broker.wait_for_line(BROKER_LINE, START_PATIENCE)?.parse()?;
-        // Started again it binds the same port, which the others know.
-        broker.set_next_launch(config.broker_launch(&endpoint));
-        let client = Client::connect([endpoint.as_str()])?;
-        let (stores, hosts, killed) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut topology = Self { config, broker, endpoint, stores, hosts, client, killed };
-        for index in 0..HOSTED.len() {
-            let store = topology.start_store(index)?;
-            topology.stores.push(store);
-        }
-        topology.wait_ready()?;
-        topology.start_hosts()?;
-        Ok(topology)
-    }
-
-    /// Where the broker listens.
+    /// Where the first broker listens.
     #[must_use]
-    pub const fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    pub fn endpoint(&self) -> &Endpoint {
+        self.brokers.first().map_or(&self.config.listen, |broker| &broker.endpoint)
     }
 
     /// What was started.
@@ -180,10 +124,26 @@ impl Topology {
         &self.client
     }
 
+    /// The links of a store process, if it was started with links.
+    #[must_use]
+    pub fn links(&self, id: StoreId) -> Option<&StoreLinks> {
+        self.stores.get(&id).and_then(|store| store.links.as_ref())
+    }
+
     /// Feed messages lost on purpose so far.
     #[must_use]
     pub fn dropped_messages(&self) -> u64 {
-        self.stores.iter().map(|store| store.forwarder.dropped()).sum()
+        self.stores.values().map(|store| store.forwarder.dropped()).sum()
+    }
+
+    /// The committed records of a partition as one store process holds them, byte for byte.
+    ///
+    /// # Errors
+    /// [`TopologyError::Probe`] if the process does not give them.
+    pub fn records(&self, id: StoreId, partition: u16) -> Result<Bytes, TopologyError> {
+        let name = StoreName::new(STORE).map_err(|_| TopologyError::NoTarget(Target::Store(id)))?;
+        let listen = &self.store(id)?.sockets.listen;
+        Ok(self.probe.records(listen, (&name, partition), READY_PATIENCE)?)
     }
 
     /// Waits until every partition of the store has a leader that answers.
@@ -198,10 +158,10 @@ impl Topology {
                 return Some(Err(error));
             }
             match self.client.status(Duration::from_secs(1)) {
-                Ok(status) if status.ready() && led_partitions(&status) == PARTITIONS => {
+                Ok(status) if status.ready() && led(&status) == self.config.partitions() => {
                     return Some(Ok(()));
                 }
-                Ok(status) => last = format!("{} partitions led", led_partitions(&status)),
+                Ok(status) => last = format!("{} partitions led", led(&status)),
                 Err(error) => last = error.to_string(),
             }
             None
@@ -215,14 +175,26 @@ impl Topology {
     /// # Errors
     /// [`TopologyError::Process`] names it.
     pub fn check_alive(&mut self) -> Result<(), TopologyError> {
-        let stores = (0..self.stores.len()).map(Target::Store);
+        let brokers = (0..self.brokers.len()).map(Target::Broker);
+        let stores = self.stores.keys().copied().map(Target::Store);
         let hosts = (0..self.hosts.len()).map(Target::Host);
-        for target in std::iter::once(Target::Broker).chain(stores).chain(hosts) {
+        for target in brokers.chain(stores).chain(hosts).collect::<Vec<_>>() {
             if !self.killed.contains(&target) {
                 self.process(target)?.check_alive()?;
             }
         }
         Ok(())
+    }
+
+    /// The process that a fault aimed at this target hits now.
+    ///
+    /// # Errors
+    /// [`TopologyError::Pair`] if a leader is meant and none comes up.
+    pub fn resolve(&mut self, target: Target) -> Result<Target, TopologyError> {
+        match target {
+            Target::Leader(pair) => Ok(Target::Store(self.leader(pair, READY_PATIENCE)?)),
+            target => Ok(target),
+        }
     }
 
     /// SIGKILL.
@@ -251,6 +223,52 @@ impl Topology {
         Ok(self.process(target)?.resume()?)
     }
 
+    /// SIGTERM; the child has to end with 0.
+    ///
+    /// # Errors
+    /// [`TopologyError::Process`].
+    pub fn terminate(&mut self, target: Target) -> Result<(), TopologyError> {
+        self.killed.insert(target);
+        Ok(self.process(target)?.terminate(END_PATIENCE)?)
+    }
+
+    /// How a child is started again.
+    ///
+    /// # Errors
+    /// [`TopologyError::NoTarget`].
+    pub fn launch(&mut self, target: Target) -> Result<Launch, TopologyError> {
+        Ok(self.process(target)?.launch().clone())
+    }
+
+    /// Changes how a child is started again.
+    ///
+    /// # Errors
+    /// [`TopologyError::NoTarget`].
+    pub fn set_launch(&mut self, target: Target, launch: Launch) -> Result<(), TopologyError> {
+        self.process(target)?.set_next_launch(launch);
+        Ok(())
+    }
+
+    /// Waits until a child has ended by itself, and returns how. `None`: it still runs.
+    ///
+    /// # Errors
+    /// [`TopologyError::Process`] if that cannot be found out.
+    pub fn wait_end(
+        &mut self,
+        target: Target,
+        patience: Duration,
+    ) -> Result<Option<ExitStatus>, TopologyError> {
+        let process = self.process(target)?;
+        match Deadline::after(patience).wait_for(|| process.check_alive().err()) {
+            Some(ProcessError::Ended { status, .. }) => {
+                self.killed.insert(target);
+                Ok(Some(status))
+            }
+            Some(error) => Err(error.into()),
+            None => Ok(None),
+        }
+    }
+
     /// Starts a killed child again, on the data and the ports of its first life.
     ///
     /// # Errors
@@ -260,8 +278,11 @@ impl Topology {
         let launch = self.process(target)?.launch().clone();
         let mut process = Process::start(&launch)?;
         match target {
-            Target::Broker => drop(process.wait_for_line(BROKER_LINE, START_PATIENCE)?),
-            Target::Store(_) => drop(process.wait_for_line(FEED_LINE, START_PATIENCE)?),
+            Target::Broker(0) => drop(process.wait_for_line(WITNESS_LINE, START_PATIENCE)?),
+            Target::Broker(_) => drop(process.wait_for_line(BROKER_LINE, START_PATIENCE)?),
+            Target::Store(_) | Target::Leader(_) => {
+                drop(process.wait_for_line(FEED_LINE, START_PATIENCE)?);
+            }
             Target::Host(index) => {
                 if let Some(host) = self.hosts.get_mut(index) {
                     let past = std::mem::take(&mut host.status).cut_off();
@@ -298,9 +319,10 @@ impl Topology {
     /// # Errors
     /// [`TopologyError::Process`] if one does not start.
     pub fn start_hosts(&mut self) -> Result<(), TopologyError> {
+        let brokers = self.broker_endpoints();
         for index in 0..self.config.projections.len() {
             make_folder(&self.config.host_folder(index))?;
-            let process = Process::start(&self.config.host_launch(index, &self.endpoint))?;
+            let process = Process::start(&self.config.host_launch(index, &brokers))?;
             let (earlier, status) = (HostStatus::default(), HostStatus::default());
             self.hosts.push(HostChild { process, earlier, status });
         }
@@ -313,37 +335,31 @@ impl Topology {
     /// [`TopologyError::Process`] names the one that does not.
     pub fn stop(mut self) -> Result<(), TopologyError> {
         self.stop_hosts()?;
-        for store in &mut self.stores {
+        for store in self.stores.values_mut() {
             store.process.terminate(END_PATIENCE)?;
         }
-        Ok(self.broker.terminate(END_PATIENCE)?)
+        for broker in &mut self.brokers {
+            broker.process.terminate(END_PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    fn broker_endpoints(&self) -> Vec<Endpoint> {
+        self.brokers.iter().map(|broker| broker.endpoint.clone()).collect()
+    }
+
+    fn store(&self, id: StoreId) -> Result<&StoreChild, TopologyError> {
+        self.stores.get(&id).ok_or(TopologyError::NoTarget(Target::Store(id)))
     }
 
     fn process(&mut self, target: Target) -> Result<&mut Process, TopologyError> {
         let found = match target {
-            Target::Broker => Some(&mut self.broker),
-            Target::Store(index) => self.stores.get_mut(index).map(|store| &mut store.process),
+            Target::Broker(index) => self.brokers.get_mut(index).map(|broker| &mut broker.process),
+            Target::Store(id) => self.stores.get_mut(&id).map(|store| &mut store.process),
             Target::Host(index) => self.hosts.get_mut(index).map(|host| &mut host.process),
+            Target::Leader(_) => None,
         };
         found.ok_or(TopologyError::NoTarget(target))
-    }
-
-    fn start_store(&self, index: usize) -> Result<StoreChild, TopologyError> {
-        let seed = self.config.seed.wrapping_add(u64::try_from(index).unwrap_or(0));
-        let forwarder = Forwarder::start(DropPlan::new(seed, self.config.drop_one_in))?;
-        let any_port: Endpoint = "tcp://127.0.0.1:*".parse()?;
-        let mut sockets = StoreSockets {
-            listen: any_port.clone(),
-            feed: any_port,
-            announced_feed: forwarder.endpoint().clone(),
-        };
-        let launch = self.config.store_launch(index, &self.endpoint, &sockets);
-        let mut process = Process::start(&launch)?;
-        sockets.listen = process.wait_for_line(REPLAY_LINE, START_PATIENCE)?.parse()?;
-        sockets.feed = process.wait_for_line(FEED_LINE, START_PATIENCE)?.parse()?;
-        forwarder.connect(sockets.feed.clone())?;
-        process.set_next_launch(self.config.store_launch(index, &self.endpoint, &sockets));
-        Ok(StoreChild { process, forwarder })
     }
 
     fn read_host_lines(&mut self) {
@@ -358,22 +374,10 @@ impl Topology {
     }
 }
 
-/// Tries the broker's endpoint, so that a person is told at once which flag helps.
-fn check_free(listen: &Endpoint) -> Result<(), TopologyError> {
-    let address = listen.as_str().strip_prefix("tcp://").filter(|text| !text.ends_with('*'));
-    match address.map(TcpListener::bind) {
-        Some(Err(reason)) => Err(TopologyError::Listen { endpoint: listen.clone(), reason }),
-        _ => Ok(()),
-    }
-}
-
-fn make_folder(path: &Path) -> Result<(), TopologyError> {
-    std::fs::create_dir_all(path)
-        .map_err(|reason| TopologyError::Folder { path: path.to_owned(), reason })
-}
-
-fn led_partitions(status: &client::Status) -> u16 {
+/// Partitions of the store that somebody leads.
+fn led(status: &client::Status) -> u16 {
     let stores = status.topology.stores.iter().filter(|store| store.name == STORE);
-    let led = stores.flat_map(|store| &store.members).filter(|member| member.leader).count();
-    u16::try_from(led).unwrap_or(u16::MAX)
+    let leaders = stores.flat_map(|store| &store.members).filter(|member| member.leader);
+    let partitions: BTreeSet<_> = leaders.map(|member| member.partition).collect();
+    u16::try_from(partitions.len()).unwrap_or(u16::MAX)
 }

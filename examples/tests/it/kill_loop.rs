@@ -24,11 +24,14 @@ fn no_seed_breaks_a_promise() {
 fn survive(seed: u64, events: u64, faults: u64) {
     let folder = tempfile::tempdir().unwrap();
     // Small segments are sealed and indexed all the time, so that kills hit that as well.
+    let seed_number = seed;
     let segment = if seed.is_multiple_of(2) { "64KiB" } else { "64MiB" };
     let [seed, events, faults] = [seed, events, faults].map(|number| number.to_string());
     let load = ["--seed", &seed, "--events", &events, "--segment", segment];
     let harm = ["--faults", &faults, "--drop-one-in", "8"];
-    let arguments = [&load[..], &harm].concat();
+    // Stores without a peer have to survive it, too.
+    let copies = ["--copies", if seed_number.is_multiple_of(3) { "1" } else { "2" }];
+    let arguments = [&load[..], &harm, &copies].concat();
     let ended = program::quickstart(&arguments, (folder.path(), PATIENCE));
     if !ended.status.success() {
         let kept = folder.keep();
