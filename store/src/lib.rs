@@ -67,7 +67,7 @@ pub use names::{EventType, NameError, StoreName, StreamName};
 pub use node::{Node, NodeOptions, Store, StoreError, StoreInfo};
 pub use partition::{
     Answer, Append, AppendError, Block, CommitListener, CommitRule, CutError, Durability, Events,
-    LogReader, Mode, MoveListener, Moved, Origin, Parked, Partition, PartitionStatus,
+    LogReader, Lookup, Mode, MoveListener, Moved, Origin, Parked, Partition, PartitionStatus,
     PoisonListener, Reader, Receipt, ReplicateAnswer, ReplicateError, Replicated, SignatureCheck,
     StreamQuery, StreamWrite, Submission, Subscription, Watermarks,
 };

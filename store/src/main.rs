@@ -8,13 +8,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use store::OpenError;
 use store::disk::{Disk, FileDisk};
 use store::names::StoreName;
 use store::server::admin::{self, Command};
 use store::server::exit_code::{self, EXIT_DAMAGED, EXIT_TORN_TAIL, EXIT_USAGE};
 use store::server::units::{StoreSpec, parse_range};
-use store::verify::{Verdict, partition_folders, verify_partition};
+use store::verify::{Verdict, verify_below};
 
 use crate::flags::RunFlags;
 
@@ -165,24 +164,11 @@ fn pair(command: &PairCommand) -> ExitCode {
 /// Checks all partitions of a folder; the worst of them decides the exit code.
 fn verify(dir: &Path) -> ExitCode {
     let disk: Arc<dyn Disk> = Arc::new(FileDisk);
-    let mut worst = Verdict::Clean;
-    let mut check = || -> Result<(), OpenError> {
-        let folders = partition_folders(&*disk, dir)?;
-        if folders.is_empty() {
-            return Err(OpenError::Missing { path: dir.to_owned() });
-        }
-        for folder in folders {
-            let report = verify_partition(&disk, &folder)?;
-            print!("{report}");
-            worst = worst.max(report.verdict());
-        }
-        Ok(())
-    };
-    match (check(), worst) {
-        (Ok(()), Verdict::Clean) => ExitCode::SUCCESS,
-        (Ok(()), Verdict::TornTail) => ExitCode::from(EXIT_TORN_TAIL),
-        (Ok(()), Verdict::Damaged) => ExitCode::from(EXIT_DAMAGED),
-        (Err(error), _) => finish(Err(error), exit_code::of_open),
+    match verify_below(&disk, dir, |report| print!("{report}")) {
+        Ok(Verdict::Clean) => ExitCode::SUCCESS,
+        Ok(Verdict::TornTail) => ExitCode::from(EXIT_TORN_TAIL),
+        Ok(Verdict::Damaged) => ExitCode::from(EXIT_DAMAGED),
+        Err(error) => finish(Err(error), exit_code::of_open),
     }
 }
 

@@ -105,7 +105,9 @@ impl Witness {
         }));
     }
 
-    /// Only of a member, present or former, it matters how far it once was.
+    /// Only of a member, present or former, it matters how far it once was. A process whose report
+    /// was not taken, e.g. while the one before it counted as alive, has to repeat it: no beat
+    /// tells whether its log was put back.
     fn beat(&mut self, request: WitnessRequest) -> Option<WitnessRefusal> {
         let is_member = self.record.history.iter().any(|kept| kept.has(request.member));
         if is_member {
@@ -115,7 +117,11 @@ impl Witness {
             if is_newest && says_much && request.position.reaches(&node.known) {
                 node.put_back = false;
             }
+            let has_reported = node.processes.contains(&request.process);
             node.known.raise(&request.position);
+            if !has_reported {
+                return Some(WitnessRefusal::Missing { node: request.member });
+            }
         }
         self.waits_for()
     }

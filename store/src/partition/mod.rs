@@ -50,7 +50,7 @@ pub use log_reader::LogReader;
 pub(crate) use open::{Backgrounds, Setup};
 pub use park::{CutError, Parked};
 pub use poison::PoisonListener;
-pub use reader::Reader;
+pub use reader::{Lookup, Reader};
 pub use replicate::{ReplicateAnswer, ReplicateError, Replicated};
 pub use status::PartitionStatus;
 pub(crate) use subscription::Signal;

@@ -1,5 +1,7 @@
 //! Reading what is committed.
 
+mod lookup;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +20,8 @@ use crate::log::segment::Located;
 use crate::log::segments::Segments;
 use crate::names::StreamName;
 use crate::record::decode;
+
+pub use self::lookup::Lookup;
 
 /// Postings of a stream that are asked for at once.
 const POSTINGS_MAX: usize = 1024;

@@ -111,6 +111,30 @@ impl VerifyReport {
     }
 }
 
+/// Checks every partition below a folder: a data directory, a store's folder or a partition's own.
+/// Each report is told as soon as it is there; the worst verdict is returned.
+///
+/// # Errors
+/// [`OpenError::Missing`] when there is no partition, else as [`verify_partition`], which ends the
+/// check.
+pub fn verify_below(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    mut tell: impl FnMut(VerifyReport),
+) -> Result<Verdict, OpenError> {
+    let folders = partition_folders(&**disk, dir)?;
+    if folders.is_empty() {
+        return Err(OpenError::Missing { path: dir.to_owned() });
+    }
+    let mut worst = Verdict::Clean;
+    for folder in folders {
+        let report = verify_partition(disk, &folder)?;
+        worst = worst.max(report.verdict());
+        tell(report);
+    }
+    Ok(worst)
+}
+
 /// Checks the folder of one partition.
 ///
 /// # Errors

@@ -23,15 +23,20 @@
 //!       48  8 credit     bytes of records that may be sent, cumulative for this read
 //!       56  8 epoch      in which the reader came to its place; 0 = it does not say
 //!       64  4 block_max  most bytes of records in one block (a larger record comes alone)
-//!       68  2 partition  70  1 source (0 all, 1 stream)  71  1 direction (0 forward, 1 backward)
-//!       72  1 store length   73  1 zero   74  2 stream length
-//!       76 .. store name | stream name
+//!       68  2 partition  70  1 source (0 all, 1 stream, 2 ids)
+//!       71  1 direction (0 forward, 1 backward; forward for ids)
+//!       72  1 store length   73  1 zero   74  2 stream length, or 16 × the number of ids
+//!       76 .. store name | stream name, or event ids
 //!
 //! block 16 16 lineage   32 16 incarnation of the node   48  8 epoch
 //!       56  8 first     64  8 last     sequences of the first and last record, as sent; 0 if none
 //!       72  8 head      newest committed sequence when the block was made
 //!       80  4 count     84  4 zero
 //! ```
+//!
+//! A read by ids gives the events that have them, in the order of the ids; an id that no committed
+//! event of the partition has is passed over. Its places are those of the ids, from 1; `to`,
+//! `count_max` and `epoch` don't apply.
 //!
 //! Flags: READ 1 = strong; BLOCK 1 = end: nothing more follows, the limit or the head is reached.
 
@@ -40,13 +45,16 @@ use uuid::Uuid;
 
 use super::cursor::Cursor;
 use super::{Refusal, WireError};
-use crate::event::{Epoch, Sequence};
+use crate::event::{Epoch, EventId, Sequence};
 use crate::names::{StoreName, StreamName};
 
 /// The version in every head.
 pub const REPLAY_VERSION: u8 = 1;
 /// Most bytes of records in one block, unless a single record is larger.
 pub const BLOCK_BYTES_MAX: u32 = 1024 * 1024;
+
+/// Most ids in one read.
+pub const READ_IDS_MAX: usize = 256;
 
 const MAGIC: [u8; 3] = *b"SLR";
 const HEAD_BYTES: usize = 16;
@@ -83,6 +91,9 @@ pub enum ReadSource {
     All,
     /// The events of one stream; places are versions.
     Stream(StreamName),
+    /// The events with these ids, at least one and at most [`READ_IDS_MAX`]; places are those of
+    /// the ids, from 1.
+    Ids(Vec<EventId>),
 }
 
 /// A READ.
@@ -92,7 +103,7 @@ pub struct Read {
     pub request: RequestNumber,
     /// The store.
     pub store: StoreName,
-    /// The partition; for a stream, the one that its slot falls into.
+    /// The partition; for a stream, the one that its slot falls into. Ids are known to theirs only.
     pub partition: u16,
     /// What is read.
     pub source: ReadSource,
@@ -336,9 +347,15 @@ fn decode_head(cursor: &mut Cursor) -> Result<Head, WireError> {
 
 fn encode_read(read: &Read) -> Result<Vec<u8>, WireError> {
     let store = read.store.as_str().as_bytes();
+    let ids: Vec<u8>;
     let (source, stream): (u8, &[u8]) = match &read.source {
         ReadSource::All => (0, &[]),
         ReadSource::Stream(stream) => (1, stream.as_bytes()),
+        ReadSource::Ids(wanted) => {
+            check_ids(wanted.len())?;
+            ids = wanted.iter().flat_map(EventId::as_bytes).copied().collect();
+            (2, &ids)
+        }
     };
     let too_long = |count| WireError::TooMany { what: "bytes of a name", count, max: 255 };
     let store_length = u8::try_from(store.len()).map_err(|_| too_long(store.len()))?;
@@ -388,6 +405,7 @@ fn decode_read(mut cursor: Cursor, request: RequestNumber, flags: u8) -> Result<
     let source = match (source, stream.is_empty()) {
         (0, true) => ReadSource::All,
         (1, false) => ReadSource::Stream(StreamName::new(stream)?),
+        (2, false) if direction == ReadDirection::Forward => ReadSource::Ids(decode_ids(&stream)?),
         (number, _) => return Err(unknown("source with such a stream name", number)),
     };
     cursor.finish()?;
@@ -406,6 +424,23 @@ fn decode_read(mut cursor: Cursor, request: RequestNumber, flags: u8) -> Result<
         block_bytes_max,
         strong,
     })
+}
+
+fn decode_ids(bytes: &[u8]) -> Result<Vec<EventId>, WireError> {
+    let (ids, rest) = bytes.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(WireError::Truncated { what: "last id" });
+    }
+    check_ids(ids.len())?;
+    Ok(ids.iter().map(|id| EventId(Uuid::from_bytes(*id))).collect())
+}
+
+fn check_ids(count: usize) -> Result<(), WireError> {
+    match count {
+        0 => Err(WireError::Truncated { what: "ids" }),
+        1..=READ_IDS_MAX => Ok(()),
+        _ => Err(WireError::TooMany { what: "ids", count, max: READ_IDS_MAX }),
+    }
 }
 
 fn encode_block(block: &Block) -> Vec<u8> {

@@ -24,6 +24,8 @@ mod engine;
 mod fixture;
 /// Leading and following: who takes what, and when answers are given.
 mod following;
+/// Finding events by their ids.
+mod lookup;
 /// Makers of nodes that lead or follow.
 mod members;
 /// Generated operations against the store and against a list.

@@ -153,3 +153,17 @@ fn reports_without_a_record_are_bounded() {
     assert!(desk.witness.record().nodes.len() <= record::NODES_MAX);
     assert_eq!(desk.epoch(), 0);
 }
+
+/// Its numbers are answered already if its directory was put back, so only the witness can tell it
+/// that the report it made beside its former self was not taken.
+#[test]
+fn a_process_that_has_not_reported_is_told_so_by_its_first_beat() {
+    let mut desk = Desk::holding(configuration(5, &[A, B], 8));
+    let unread = report(B, 0, 3, Some(configuration(5, &[A, B], 8)));
+    let beside = WitnessInput { request: unread.clone(), leader_heard: true, other_process: true };
+    assert_eq!(desk.hear(beside).refusal, Some(WitnessRefusal::SecondProcess));
+    let must_report = Some(WitnessRefusal::Missing { node: node(B) });
+    assert_eq!(desk.ask(beat(B)).refusal, must_report);
+    assert_eq!(desk.ask(unread).refusal, None);
+    assert_eq!(desk.ask(beat(B)).refusal, None);
+}

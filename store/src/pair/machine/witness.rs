@@ -31,6 +31,10 @@ impl Pair {
             return;
         }
         let me = self.setup.me;
+        let is_unknown = answer.refusal == Some(WitnessRefusal::Missing { node: me });
+        if is_unknown && answer.configuration.is_some() {
+            return self.must_report(outputs);
+        }
         let put_back = answer.refusal == Some(WitnessRefusal::PutBack { node: me });
         if put_back && !self.is_known {
             return self.halt(Halt::PutBack, outputs);
@@ -119,6 +123,15 @@ impl Pair {
             // A proposal may have been overtaken by a beat; the answer to a report is certain.
             self.report_to(witness, outputs);
         }
+    }
+
+    /// The witness knows the pair, and has not taken a report of this process: a number that it has
+    /// answered was another's, who used this directory before.
+    fn must_report(&mut self, outputs: &mut Vec<Output>) {
+        if self.is_known {
+            self.report_anew(outputs);
+        }
+        // Else the report is repeated by the timer that was armed with it.
     }
 
     /// Makes the node known to a witness, which cancels all that it has asked for.

@@ -211,8 +211,8 @@ impl PairLoop {
         self.lead_input(LeaderInput::Moved { partition, written, committed }, now)
     }
 
-    /// Looks how far all logs are. Between two heartbeats only those are looked at to which something
-    /// was written.
+    /// Looks how far all logs are. Between two heartbeats only those are looked at to which
+    /// something was written.
     pub(super) fn leader_looks(&mut self, now: Instant) -> Result<(), PairError> {
         let names: Vec<_> = self.logs.iter().map(|(name, _)| name.clone()).collect();
         names.iter().try_for_each(|name| self.leader_moved(name, now))

@@ -4,7 +4,7 @@ use broker::error_code::ErrorCode;
 use bytes::Bytes;
 
 use super::schedule::{Fetch, Outcome};
-use crate::event::{Direction, Epoch, Sequence, Version};
+use crate::event::{Direction, Epoch, EventId, Sequence, Version};
 use crate::names::StreamName;
 use crate::server::Identity;
 use crate::server::answer::Failure;
@@ -12,8 +12,8 @@ use crate::server::append::not_leader;
 use crate::server::directory::{Absent, Directory, Hosted};
 use crate::server::reign::ReignState;
 use crate::slot::Slot;
-use crate::wire::replay::{Block, Read};
-use crate::{Reader, StreamQuery, record};
+use crate::wire::replay::{Block, Read, ReadSource};
+use crate::{Lookup, Reader, StreamQuery, record};
 
 /// Fetches what comes next.
 pub(super) fn fetch(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Outcome {
@@ -46,12 +46,13 @@ fn attempt_in(
     if head < fetch.read.at_least {
         return Ok(Outcome::Behind { head });
     }
-    let part = match fetch.stream() {
-        None => all(&reader, head, fetch)?,
-        Some(stream) => {
+    let part = match &fetch.read.source {
+        ReadSource::All => all(&reader, head, fetch)?,
+        ReadSource::Stream(stream) => {
             check_slot(&hosted, stream)?;
             one_stream(&reader, stream, fetch)?
         }
+        ReadSource::Ids(ids) => with_ids(&reader, ids, fetch)?,
     };
     let Part { block, next, end } = part;
     let block = Block {
@@ -91,7 +92,7 @@ fn check_place(
 ) -> Result<(), Failure> {
     let Read { epoch, from, .. } = fetch.read;
     let place = from.saturating_sub(1);
-    let asks = epoch != Epoch::ZERO && fetch.is_forward() && fetch.stream().is_none();
+    let asks = epoch != Epoch::ZERO && fetch.is_forward() && fetch.read.source == ReadSource::All;
     if !asks || epoch == state.epoch || place == 0 {
         return Ok(());
     }
@@ -159,6 +160,18 @@ fn one_stream(reader: &Reader, stream: &StreamName, fetch: &Fetch) -> Result<Par
     };
     let block = reader.read_stream(&query).map_err(|error| Failure::from(&error))?;
     Ok(part(block, fetch, from, limit))
+}
+
+/// Places are those of the ids: whatever was looked up need not be looked up again.
+fn with_ids(reader: &Reader, ids: &[EventId], fetch: &Fetch) -> Result<Part, Failure> {
+    let from = fetch.read.from.max(1);
+    let before = usize::try_from(from - 1).unwrap_or(usize::MAX);
+    let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
+    let found = reader.find(ids.get(before..).unwrap_or_default(), bytes_max);
+    let Lookup { block, looked_up } = found.map_err(|error| Failure::from(&error))?;
+    let next = from.saturating_add(u64::try_from(looked_up).unwrap_or(u64::MAX));
+    let end = block.at_end;
+    Ok(Part { block, next, end })
 }
 
 /// How many records there may still be: places are gapless, so a last place is a count.

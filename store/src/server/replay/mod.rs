@@ -36,8 +36,8 @@ const ROUND_MESSAGES: usize = 128;
 /// Messages that may wait for one peer in libzmq: 4 reads have 4 blocks at a time at most, the
 /// rest is room for small answers.
 const PEER_MESSAGES_MAX: i32 = 64;
-/// Largest request: a header, a store name and a stream name.
-const REQUEST_BYTES_MAX: i64 = 1024;
+/// Largest request: a header, a store name, and a stream name or ids.
+const REQUEST_BYTES_MAX: i64 = 8 * 1024;
 /// Peers that may wait for a handover at a time.
 const HAND_OVERS_MAX: usize = 8;
 

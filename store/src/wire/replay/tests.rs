@@ -2,13 +2,19 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn id(number: u128) -> EventId {
+    EventId(Uuid::from_u128(number))
+}
+
 fn read() -> impl Strategy<Value = Read> {
     let source = prop_oneof![
         Just(ReadSource::All),
         "[a-z-]{1,30}".prop_map(|name| ReadSource::Stream(StreamName::new(name).unwrap())),
+        proptest::collection::vec(any::<u128>().prop_map(id), 1..20).prop_map(ReadSource::Ids),
     ];
     (any::<[u64; 7]>(), any::<u32>(), any::<u16>(), source, any::<[bool; 2]>()).prop_map(
         |(places, block_bytes_max, partition, source, [backward, strong])| {
+            let backward = backward && !matches!(source, ReadSource::Ids(_));
             let [request, from, to, count_max, at_least, credit_bytes, epoch] = places;
             Read {
                 request: RequestNumber(request),
@@ -151,4 +157,41 @@ fn a_stream_read_names_a_stream_and_another_does_not() {
     let mut frame = ReplayRequest::Read(all).encode().unwrap();
     frame[70] = 1;
     assert!(ReplayRequest::decode(Bytes::from(frame)).is_err());
+}
+
+#[test]
+fn ids_are_few_whole_and_read_forward() {
+    let of =
+        |count: u128| Read { source: ReadSource::Ids((0..count).map(id).collect()), ..example() };
+    let most = u128::try_from(READ_IDS_MAX).unwrap();
+    let frame = ReplayRequest::Read(of(most)).encode().unwrap();
+    assert_eq!(frame.len(), 76 + "orders".len() + 16 * READ_IDS_MAX);
+    assert!(ReplayRequest::decode(Bytes::from(frame)).is_ok());
+    for count in [0, most + 1] {
+        assert!(ReplayRequest::Read(of(count)).encode().is_err(), "{count}");
+    }
+    let frame = ReplayRequest::Read(of(2)).encode().unwrap();
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = frame.clone();
+        change(&mut frame);
+        ReplayRequest::decode(Bytes::from(frame))
+    };
+    assert!(changed(&|_| {}).is_ok());
+    assert!(changed(&|frame| frame[71] = 1).is_err(), "backward");
+    assert!(changed(&|frame| frame.truncate(frame.len() - 1)).is_err(), "cut off");
+    let half = |frame: &mut Vec<u8>| {
+        frame.truncate(frame.len() - 8);
+        frame[74] = 24;
+    };
+    assert!(changed(&half).is_err(), "half an id");
+    let none = |frame: &mut Vec<u8>| {
+        frame.truncate(frame.len() - 32);
+        frame[74] = 0;
+    };
+    assert!(changed(&none).is_err(), "no id");
+    let many = |frame: &mut Vec<u8>| {
+        frame.resize(76 + "orders".len() + 16 * 257, 0);
+        frame[74..76].copy_from_slice(&(16_u16 * 257).to_le_bytes());
+    };
+    assert!(changed(&many).is_err(), "too many");
 }

@@ -279,6 +279,23 @@ fn a_directory_that_was_put_back_or_copied_halts() {
 }
 
 #[test]
+fn a_report_that_was_not_taken_is_repeated() {
+    let both = configuration(5, PEER, &[ME, PEER]);
+    let mut bench = Bench::new(setup(), Some(both.clone()));
+    let missing = WitnessRefusal::Missing { node: ME };
+    bench.told(both.clone(), Some(missing.clone()));
+    assert!(!bench.pair.is_known && bench.pair.follows().is_none(), "nothing is settled by it");
+    bench.elapsed(Timer::Ask);
+    assert!(bench.reported());
+    bench.told(both.clone(), Some(WitnessRefusal::PutBack { node: ME }));
+    assert!(bench.has(&Output::Halt(Halt::PutBack)));
+
+    let mut bench = Bench::following();
+    bench.told(both, Some(missing));
+    assert!(bench.reported(), "a witness that has forgotten it learns of it again");
+}
+
+#[test]
 fn a_proposal_refused_for_its_log_is_followed_by_a_report() {
     let mut bench = Bench::following();
     bench.elapsed(Timer::Abandon).refused(WitnessRefusal::PutBack { node: ME });

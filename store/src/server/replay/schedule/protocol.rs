@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::event::Sequence;
 use crate::server::answer::Failure;
-use crate::wire::replay::{Block, Read, ReadDirection, ReadSource, ReplayAnswer, RequestNumber};
+use crate::wire::replay::{Block, Read, ReadDirection, ReplayAnswer, RequestNumber};
 
 /// One read; numbers are never used twice, so a late result can't reach another read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,14 +137,6 @@ pub(in super::super) struct Fetch {
 }
 
 impl Fetch {
-    /// Whether places are versions of a stream, and which.
-    pub(in super::super) const fn stream(&self) -> Option<&crate::names::StreamName> {
-        match &self.read.source {
-            ReadSource::All => None,
-            ReadSource::Stream(stream) => Some(stream),
-        }
-    }
-
     /// Whether the read goes towards the head.
     pub(in super::super) fn is_forward(&self) -> bool {
         self.read.direction == ReadDirection::Forward
