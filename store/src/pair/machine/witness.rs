@@ -81,6 +81,11 @@ impl Pair {
             }
             return;
         }
+        let is_other = self.record.configuration.as_ref().is_some_and(|known| *known != told);
+        if is_other && told.leader != self.setup.me && !self.leads() {
+            // Ours was granted by a witness that lost its record before any member of it knew.
+            return self.adopt(told, outputs);
+        }
         if self.open.as_ref().is_some_and(|open| answered >= open.number) {
             self.open = None;
             self.refused(refusal, outputs);

@@ -400,8 +400,13 @@ impl World {
     fn granted(&mut self, record: WitnessRecord) {
         if let Some(holds) = record.configuration() {
             match &self.newest {
-                // What was granted before a record was lost may be forgotten, if nobody knows.
-                Some(newest) if holds.epoch < newest.epoch && self.is_known_above(holds.epoch) => {
+                // What was granted before a record was lost may be forgotten, if nobody knows, or if
+                // nobody but the one who leads in it can ask for anything: its next report tells.
+                Some(newest)
+                    if holds.epoch < newest.epoch
+                        && holds.members != [newest.leader]
+                        && self.is_known_above(holds.epoch) =>
+                {
                     self.broken = Some("the witness went back to an earlier configuration");
                 }
                 Some(newest) if holds.epoch == newest.epoch && holds != newest => {
@@ -422,9 +427,14 @@ impl World {
         self.saved = Some(Arc::new(record));
     }
 
+    /// Whether a member of a later configuration knows it. Others do nothing in its name, and learn
+    /// what holds instead from the witness.
     fn is_known_above(&self, epoch: u64) -> bool {
-        let known = |host: &Arc<Host>| host.disk.configuration.as_ref().map(|known| known.epoch);
-        self.hosts.iter().any(|host| known(host) > Some(epoch))
+        let knows = |host: &Arc<Host>| {
+            let known = host.disk.configuration.as_ref();
+            known.is_some_and(|known| known.epoch > epoch && known.has(host.me))
+        };
+        self.hosts.iter().any(knows)
     }
 
     /// The witness comes back with its record, or without.

@@ -278,6 +278,17 @@ fn a_directory_that_was_put_back_or_copied_halts() {
     }
 }
 
+/// It had heard of the epoch by a beat; then the witness lost its record, and granted it anew.
+#[test]
+fn another_configuration_of_the_same_epoch_is_believed_if_the_witness_holds_it() {
+    let mut bench = Bench::following();
+    bench.told(configuration(6, PEER, &[PEER]), None);
+    let both = configuration(6, PEER, &[ME, PEER]);
+    bench.told(both.clone(), None);
+    assert_eq!(bench.pair.configuration(), Some(&both));
+    assert_eq!(bench.pair.follows(), Some((PEER, 6)));
+}
+
 #[test]
 fn a_report_that_was_not_taken_is_repeated() {
     let both = configuration(5, PEER, &[ME, PEER]);
