@@ -24,9 +24,9 @@ pub struct ClientConfig {
     pub under_way_messages_max: usize,
     /// Most append bytes under way per partition; one message may always go. Default 256 KiB.
     pub under_way_bytes_max: usize,
-    /// Most appends waiting in this client before it answers `BUSY`. Default 65,536.
+    /// Most appends and calls waiting in this client before it answers `BUSY`. Default 65,536.
     pub queue_appends_max: usize,
-    /// Most bytes of appends waiting in this client before it answers `BUSY`. Default 64 MiB.
+    /// Most bytes of them waiting in this client before it answers `BUSY`. Default 64 MiB.
     pub queue_bytes_max: usize,
     /// Most bytes of history under way to one reader. Default 4 MiB.
     pub read_window_bytes: usize,

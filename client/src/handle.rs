@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use store::event::{ExpectedVersion, NewEvent};
+use store::event::{Event, EventId, ExpectedVersion, NewEvent};
 use store::names::{StoreName, StreamName};
 use store::slot::{PartitionNumber, Slot};
 
 use crate::append::{Append, PendingAppend, checked, stream_name};
 use crate::client::{Client, Mark};
 use crate::pending::Pending;
-use crate::read::{ReadAll, ReadAllOptions, ReadOptions, ReadStream};
+use crate::read::{ReadAll, ReadAllOptions, ReadError, ReadOptions, ReadStream, find};
 use crate::subscription::{SubscribeOptions, Subscription, SubscriptionError};
 
 /// One store. Cheap to clone; many threads can use one handle.
@@ -94,6 +94,24 @@ impl StoreHandle {
     #[must_use]
     pub fn read_all(&self, partition: PartitionNumber, options: ReadAllOptions) -> ReadAll {
         ReadAll::new(self.clone(), partition, &options)
+    }
+
+    /// Finds events by their ids, among all streams that live in the same partition as `stream`:
+    /// the scope of an id is its partition. `None` where no committed event has the id.
+    ///
+    /// Blocks. The leader answers, and only after its place was confirmed since it was asked, so
+    /// that an absent id was absent then.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn find<S>(&self, stream: S, ids: &[EventId]) -> Result<Vec<Option<Event>>, ReadError>
+    where
+        S: TryInto<StreamName>,
+        S::Error: std::fmt::Display,
+    {
+        let stream = stream_name(stream);
+        let stream = stream.map_err(|error| ReadError::InvalidArgument(error.to_string()))?;
+        find(self, self.partition_of(&stream), ids)
     }
 
     /// Subscribes to what was and will be appended: every event once, in order within each

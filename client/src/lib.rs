@@ -13,8 +13,11 @@
 //!      │  read_stream, read_all       blocks of history, as far as credit was given    │
 //!      ├──────────────────────────────────────────────────────────────── replayer <────┤
 //!      │  subscribe: every event once, in order    committed records, heartbeats       │
-//!      └────────────────────────────────────────────────────────────────── feed <──────┘
-//!           └─> views: documents and checkpoint in one transaction
+//!      ├────────────────────────────────────────────────────────────────── feed <──────┘
+//!      │    └─> views: documents and checkpoint in one transaction
+//!      │  call, commands                one request, one reply
+//!      └────────────────────────────────────────────────────────────> broker ──> any worker,
+//!                                                                               or Titanic
 //! ```
 //!
 //! ```no_run
@@ -46,7 +49,9 @@
 //! the same ids again.
 
 mod append;
+mod call;
 mod client;
+pub mod command;
 mod config;
 mod error;
 mod event;
@@ -57,6 +62,8 @@ mod pause;
 mod pending;
 mod position;
 mod read;
+#[cfg(feature = "views")]
+pub mod saga;
 mod subscription;
 #[cfg(feature = "views")]
 pub mod views;
@@ -66,6 +73,7 @@ pub mod machines {
     pub use crate::append::coalescer::{Coalescer, Waiting, Window};
     pub use crate::append::outbox::{Answer, Conclusion, Outbox, OutboxInput, OutboxOutput};
     pub use crate::append::refusal::from_refusal;
+    pub use crate::call::desk::{Call, CallConclusion, CallDesk, CallInput, CallOutput};
     pub use crate::failover::{Failover, FailoverInput, FailoverOutput};
     pub use crate::subscription::splice::{
         FeedMessage, ReplayedBlock, Splice, SpliceCounters, SpliceInput, SpliceOutput, StopReason,
@@ -79,7 +87,10 @@ pub use broker::dialect::{
 };
 pub use broker::error_code::{ErrorCode, Outcome};
 pub use broker::net::Endpoint;
-pub use client::{Client, HandOver, HandOverError, HandedOver, ProcessStatus, Status};
+pub use call::{CallError, PendingCall};
+pub use client::{
+    Client, FRAMES_LOG_TARGET, HandOver, HandOverError, HandedOver, ProcessStatus, Status,
+};
 pub use config::ClientConfig;
 pub use error::{ConnectError, LookupError, Refusal, Unavailable};
 pub use event::{DecodeEvent, EncodeEvent, EventError};

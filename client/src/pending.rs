@@ -1,5 +1,6 @@
 //! The answer that is still under way: wait on it, or `.await` it.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 ///
 /// Dropping a `Pending` is harmless: the request goes on and its result is thrown away.
 /// It needs no runtime: any executor can poll it, and without one [`Pending::wait`] blocks.
-#[must_use = "an append that is not waited for has an unknown outcome"]
+#[must_use = "a request that is not waited for has an unknown outcome"]
 #[derive(Debug)]
 pub struct Pending<T, E> {
     cell: Arc<Cell<T, E>>,
@@ -29,10 +30,24 @@ struct Cell<T, E> {
     changed: Condvar,
 }
 
-#[derive(Debug)]
 enum State<T, E> {
     Waiting(Option<Waker>),
+    /// Nobody waits: the result goes to this.
+    Calling(Then<T, E>),
     Done(Result<T, E>),
+    /// It went there.
+    Given,
+}
+
+type Then<T, E> = Box<dyn FnOnce(Result<T, E>) + Send>;
+
+impl<T, E> fmt::Debug for State<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting(_) | Self::Calling(_) => "Waiting",
+            Self::Done(_) | Self::Given => "Done",
+        })
+    }
 }
 
 impl<T, E> Cell<T, E> {
@@ -57,10 +72,20 @@ impl<T, E> Promise<T, E> {
     }
 
     fn finish(&self, result: Result<T, E>) {
-        let before = std::mem::replace(&mut *self.cell.lock(), State::Done(result));
-        self.cell.changed.notify_all();
-        if let State::Waiting(Some(waker)) = before {
-            waker.wake();
+        let mut state = self.cell.lock();
+        match std::mem::replace(&mut *state, State::Given) {
+            State::Calling(then) => {
+                drop(state);
+                then(result);
+            }
+            before => {
+                *state = State::Done(result);
+                drop(state);
+                self.cell.changed.notify_all();
+                if let State::Waiting(Some(waker)) = before {
+                    waker.wake();
+                }
+            }
         }
     }
 }
@@ -69,6 +94,25 @@ impl<T, E> Drop for Promise<T, E> {
     fn drop(&mut self) {
         if let Some(error) = self.abandoned.take() {
             self.finish(Err(error));
+        }
+    }
+}
+
+impl<T, E> Pending<T, E> {
+    /// Has the result handed to `then`, once, instead of waiting for it: so a loop can follow
+    /// thousands of requests.
+    ///
+    /// If the result is there already, `then` runs at once on this thread; otherwise on the
+    /// client's own thread, which does nothing else meanwhile. So `then` should put the result
+    /// somewhere, wake whoever is to look, and return; it must not wait for this client.
+    pub fn on_ready(self, then: impl FnOnce(Result<T, E>) + Send + 'static) {
+        let mut state = self.cell.lock();
+        match std::mem::replace(&mut *state, State::Given) {
+            State::Done(result) => {
+                drop(state);
+                then(result);
+            }
+            _ => *state = State::Calling(Box::new(then)),
         }
     }
 }
@@ -118,7 +162,7 @@ impl<T: Clone, E: Clone> Pending<T, E> {
     pub fn result(&self) -> Option<Result<T, E>> {
         match &*self.cell.lock() {
             State::Done(result) => Some(result.clone()),
-            State::Waiting(_) => None,
+            _ => None,
         }
     }
 }
@@ -129,8 +173,8 @@ impl<T: Clone, E: Clone> Future for Pending<T, E> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self.cell.lock() {
             State::Done(result) => Poll::Ready(result.clone()),
-            State::Waiting(waker) => {
-                *waker = Some(context.waker().clone());
+            state => {
+                *state = State::Waiting(Some(context.waker().clone()));
                 Poll::Pending
             }
         }
@@ -173,6 +217,28 @@ mod tests {
         let (promise, pending) = pending::<u32, &str>("abandoned");
         drop(promise);
         assert_eq!(pending.wait(), Err("abandoned"));
+    }
+
+    #[test]
+    fn a_result_is_handed_on_once_whenever_it_comes() {
+        let (sender, results) = std::sync::mpsc::channel();
+        let hand_on = |sender: &std::sync::mpsc::Sender<_>| {
+            let sender = sender.clone();
+            move |result| sender.send(result).unwrap()
+        };
+        let (promise, pending_one) = pending::<u32, &str>("abandoned");
+        pending_one.on_ready(hand_on(&sender));
+        assert!(results.try_recv().is_err());
+        promise.fulfil(Ok(1));
+        let (promise, pending_one) = pending::<u32, &str>("abandoned");
+        promise.fulfil(Ok(2));
+        pending_one.on_ready(hand_on(&sender));
+        let (promise, pending_one) = pending::<u32, &str>("abandoned");
+        pending_one.on_ready(hand_on(&sender));
+        drop(promise);
+        Pending::<u32, &str>::ready(Ok(4)).on_ready(hand_on(&sender));
+        let all: Vec<_> = results.try_iter().collect();
+        assert_eq!(all, [Ok(1), Ok(2), Err("abandoned"), Ok(4)]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use broker::dialect::{LinkSettings, SessionId};
 use broker::net::{self, Endpoint, Frames, Sent};
 use uuid::Uuid;
 
+use super::frames_log;
 use crate::config::ClientConfig;
 use crate::failover::{Failover, FailoverInput, FailoverOutput};
 
@@ -79,7 +80,10 @@ impl BrokerLink {
         self.flush();
         while let Some(socket) = &self.socket {
             match net::receive(socket) {
-                Ok(Some(frames)) => self.give(now, ClientInput::Frames(frames), events),
+                Ok(Some(frames)) => {
+                    frames_log::received(&frames);
+                    self.give(now, ClientInput::Frames(frames), events);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     log::warn!("the broker's socket failed: {error}");
@@ -165,6 +169,7 @@ impl BrokerLink {
         while let Some(frames) = self.unsent.front() {
             match net::send(socket, frames) {
                 Ok(Sent::Done) => {
+                    frames_log::sent(frames);
                     self.unsent.pop_front();
                 }
                 Ok(Sent::Full | Sent::Unreachable) => return,

@@ -12,9 +12,11 @@ use store::slot::PartitionNumber;
 use store::wire::replay::{Block, Read, RequestNumber};
 use store::wire::status::StatusReply;
 
+use super::calls::Caller;
 use super::hand_over::HandOverFailure;
 use super::lane::Ticket;
 use crate::append::coalescer::Waiting;
+use crate::call::desk::Call;
 use crate::error::{LookupError, Refusal};
 use crate::pending::Promise;
 
@@ -30,6 +32,8 @@ pub(crate) struct PartitionKey {
 pub(super) enum Command {
     /// Append; the bytes are the append as it stands in a message.
     Append { key: PartitionKey, append: Waiting<(Ticket, Bytes)> },
+    /// Call a service.
+    Call(Call, Caller),
     /// Ask the broker what it knows.
     Topology { deadline: Instant, promise: TopologyPromise },
     /// Start a read; its number is in it.

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::dialect::{ClientReply, ServiceName};
+use broker::dialect::{ClientReply, ClientRequest, ServiceName};
 use broker::net::{self, TICK, Waker};
 use crossbeam_channel::Receiver;
 
 use super::acknowledged::Acknowledged;
 use super::broker_link::{BrokerLink, LinkEvent};
+use super::calls::Calls;
 use super::command::{Command, PartitionKey};
 use super::lane::{Lane, LaneOutput};
 use super::replays::{Question, Replays};
@@ -39,6 +40,9 @@ pub(super) struct EventLoop {
     topology: TopologyDesk,
     acknowledged: Acknowledged,
     replays: Replays,
+    calls: Calls,
+    /// What calls want to be sent.
+    requests: Vec<ClientRequest>,
     lanes: HashMap<PartitionKey, Lane>,
     /// Which lane a reply belongs to.
     services: HashMap<ServiceName, PartitionKey>,
@@ -52,6 +56,8 @@ impl EventLoop {
             topology: TopologyDesk::new(&config, known_topology),
             acknowledged,
             replays: Replays::new(&context),
+            calls: Calls::new(&config),
+            requests: Vec::new(),
             lanes: HashMap::new(),
             services: HashMap::new(),
             config,
@@ -77,7 +83,12 @@ impl EventLoop {
 
     fn sleep(&self) {
         let lanes = self.lanes.values().filter_map(Lane::deadline);
-        let others = [self.link.deadline(), self.topology.deadline(), self.replays.deadline()];
+        let others = [
+            self.link.deadline(),
+            self.topology.deadline(),
+            self.replays.deadline(),
+            self.calls.deadline(),
+        ];
         let wake_at = lanes.chain(others.into_iter().flatten()).min();
         let pause = wake_at.map_or(TICK, |at| at.saturating_duration_since(clock()));
         let mut items = vec![self.waker.poll_item()];
@@ -96,6 +107,9 @@ impl EventLoop {
             let Ok(command) = self.commands.try_recv() else { return true };
             match command {
                 Command::Append { key, append } => self.lane(now, key).push(append),
+                Command::Call(call, caller) => {
+                    self.calls.submit(now, (call, caller), &mut self.requests);
+                }
                 Command::Topology { deadline, promise } => {
                     self.topology.ask(now, deadline, promise);
                 }
@@ -135,12 +149,19 @@ impl EventLoop {
                     for lane in self.lanes.values_mut() {
                         lane.link(now, up, &mut outputs);
                     }
+                    // What was to be sent there is to be sent elsewhere.
+                    self.requests.clear();
+                    self.calls.link(now, up, &mut self.requests);
                 }
-                LinkEvent::Reply(reply) => self.reply(now, &reply, &mut outputs),
+                LinkEvent::Reply(reply) => self.reply(now, reply, &mut outputs),
             }
         }
         for lane in self.lanes.values_mut() {
             lane.tick(now, &mut outputs);
+        }
+        self.calls.tick(now, &mut self.requests);
+        for request in std::mem::take(&mut self.requests) {
+            self.link.request(now, request);
         }
         for output in outputs {
             match output {
@@ -154,9 +175,9 @@ impl EventLoop {
         self.replays.turn(now);
     }
 
-    fn reply(&mut self, now: Instant, reply: &ClientReply, outputs: &mut Vec<LaneOutput>) {
+    fn reply(&mut self, now: Instant, reply: ClientReply, outputs: &mut Vec<LaneOutput>) {
         if reply.service.as_bytes().as_ref() == TOPOLOGY_SERVICE {
-            if self.topology.reply(now, reply)
+            if self.topology.reply(now, &reply)
                 && let Some(topology) = self.topology.latest()
             {
                 self.lanes.values_mut().for_each(|lane| lane.learn(&topology));
@@ -164,8 +185,9 @@ impl EventLoop {
             return;
         }
         let lane = self.services.get(&reply.service).and_then(|key| self.lanes.get_mut(key));
-        if let Some(lane) = lane {
-            lane.reply(now, reply, outputs);
+        match lane {
+            Some(lane) => lane.reply(now, &reply, outputs),
+            None => self.calls.reply(now, reply, &mut self.requests),
         }
     }
 
@@ -193,6 +215,7 @@ impl EventLoop {
 
     fn close(&mut self, now: Instant) {
         self.lanes.values_mut().for_each(|lane| lane.close(now));
+        self.calls.close(now);
         self.link.close(now);
     }
 }

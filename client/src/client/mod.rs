@@ -3,7 +3,8 @@
 //! ```text
 //! caller's threads                        starlog-client thread
 //!   append ──┐                              ┌── Lane per partition: Coalescer, Outbox
-//!   read   ──┼── commands + eventfd ──>  loop ── BrokerLink: one DEALER to the broker in use
+//!   read   ──┤                              ├── Calls: CallDesk
+//!   call   ──┼── commands + eventfd ──>  loop ── BrokerLink: one DEALER to the broker in use
 //!   status ──┘                              ├── TopologyDesk
 //!      ^                                    └── Replays: one DEALER per replayer
 //!      └──────── promises, channels ────────┘
@@ -12,8 +13,10 @@
 mod acknowledged;
 mod admission;
 mod broker_link;
+mod calls;
 mod command;
 mod event_loop;
+mod frames_log;
 mod hand_over;
 mod lane;
 mod open_read;
@@ -26,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use broker::dialect::Topology;
+use broker::dialect::{ServiceName, Topology};
 use broker::net::{Endpoint, Waker};
 use bytes::Bytes;
 use crossbeam_channel::Sender;
@@ -37,12 +40,16 @@ use store::wire::replay::RequestNumber;
 
 use self::acknowledged::Acknowledged;
 use self::admission::Gate;
+use self::calls::Caller;
 use self::command::Command;
 use self::event_loop::{EventLoop, Given};
 use self::lane::Ticket;
-use self::topology_desk::KnownTopology;
+use self::topology_desk::{KnownTopology, TOPOLOGY_SERVICE};
 use crate::append::coalescer::Waiting;
 use crate::append::{Append, AppendError, PendingAppend};
+use crate::call::desk::Call;
+use crate::call::{CallError, PendingCall};
+use crate::command::Commands;
 use crate::config::ClientConfig;
 use crate::error::{ConnectError, LookupError, Refusal};
 use crate::handle::StoreHandle;
@@ -51,6 +58,7 @@ use crate::pending::{Pending, pending};
 pub(crate) use self::acknowledged::Mark;
 use self::command::PartitionKey;
 pub(crate) use self::command::ReadEvent;
+pub use self::frames_log::FRAMES_LOG_TARGET;
 pub use self::hand_over::{HandOver, HandOverError, HandedOver};
 pub(crate) use self::open_read::{Next, OpenRead};
 pub use self::status::{ProcessStatus, Status};
@@ -227,6 +235,54 @@ impl Client {
         hand_over::hand_over(self, wanted, timeout)
     }
 
+    /// Calls a Majordomo service: the reply is the body frames of its worker's reply, those of
+    /// all parts if there are several.
+    ///
+    /// Until `timeout` is over the call is repeated, under the same number, when the service is
+    /// refused for the moment (nobody offers it, its workers are busy) and when the broker is
+    /// lost; and the broker repeats it when a worker is lost. So the service has to bear a request
+    /// that comes more than once; if it does not, use [`Client::call_once`].
+    pub fn call(&self, service: &str, body: Vec<Bytes>, timeout: Duration) -> PendingCall {
+        self.any_call(service, body, (timeout, false))
+    }
+
+    /// Calls a Majordomo service, and delivers the request at most once: whatever is lost on the
+    /// way ends the call, with an unknown outcome.
+    pub fn call_once(&self, service: &str, body: Vec<Bytes>, timeout: Duration) -> PendingCall {
+        self.any_call(service, body, (timeout, true))
+    }
+
+    fn any_call(
+        &self,
+        service: &str,
+        body: Vec<Bytes>,
+        (timeout, once): (Duration, bool),
+    ) -> PendingCall {
+        let service = match callable(service, &body) {
+            Ok(service) => service,
+            Err(reason) => return Pending::ready(Err(CallError::InvalidArgument(reason))),
+        };
+        let admission = match self.shared.gate.admit(body.iter().map(Bytes::len).sum()) {
+            Ok(admission) => admission,
+            Err(full) => {
+                let (requests, bytes) = (full.appends, full.bytes);
+                return Pending::ready(Err(CallError::QueueFull { requests, bytes }));
+            }
+        };
+        let submitted = clock();
+        let reason = "the client's thread ended".to_owned();
+        let (promise, pending) = pending(CallError::Unknown { waited: Duration::ZERO, reason });
+        let call = Call { service, body, once, deadline: submitted + timeout };
+        self.command(Command::Call(call, Caller { promise, submitted, admission }));
+        pending
+    }
+
+    /// Titanic's commands, through any of its processes.
+    #[must_use]
+    pub fn commands(&self) -> Commands {
+        Commands::new(self.clone())
+    }
+
     /// The newest topology that the background thread has seen.
     pub(crate) fn known_topology(&self) -> Option<Arc<Topology>> {
         self.shared.known_topology.get()
@@ -290,6 +346,26 @@ impl Client {
         let _ = self.shared.commands.send(command);
         self.shared.waker.wake();
     }
+}
+
+/// The service, if calls may go there.
+fn callable(service: &str, body: &[Bytes]) -> Result<ServiceName, String> {
+    let name = ServiceName::new(service.to_owned()).filter(|name| !name.is_none());
+    let name = name.ok_or_else(|| {
+        let max = ServiceName::BYTES_MAX;
+        format!("a service has a name of 1 to {max} bytes without control characters")
+    })?;
+    if body.is_empty() {
+        return Err("a request has at least one frame, which may be empty".to_owned());
+    }
+    let partition = service.rsplit_once('/').is_some_and(|(store, number)| {
+        StoreName::new(store).is_ok() && number.parse::<u16>().is_ok()
+    });
+    // Their requests are numbered otherwise, and more than numbers hangs on it.
+    if partition || service.as_bytes() == TOPOLOGY_SERVICE {
+        return Err(format!("{service} is no service to call: use `Client::store` or `topology`"));
+    }
+    Ok(name)
 }
 
 #[expect(clippy::disallowed_methods, reason = "callers' own waiting reads the clock")]

@@ -1,6 +1,6 @@
 //! Where a read stands, what it still needs, and whether what came is what was asked for.
 
-use store::event::{Epoch, Event, Sequence};
+use store::event::{Epoch, Event, EventId, Sequence};
 use store::names::{StoreName, StreamName};
 use store::record;
 use store::wire::replay::{Block, Read, ReadDirection, ReadSource, RequestNumber};
@@ -24,8 +24,8 @@ pub(crate) enum BlockError {
     EpochChanged,
 }
 
-/// A read of one stream or one partition. It can be asked for again at any time, and then goes on
-/// behind the last event that it took.
+/// A read of one stream or one partition, or of some ids. It can be asked for again at any time,
+/// and then goes on behind the last event that it took.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor {
     store: StoreName,
@@ -104,6 +104,14 @@ impl Cursor {
                 || options.limit == Some(0)
                 || below_first(from, options.direction),
         }
+    }
+
+    /// The events with these ids, all different and at most as many as a read may name. Whoever
+    /// answers must lead, for otherwise nobody could tell that an id is absent.
+    pub(crate) fn ids(store: StoreName, partition: u16, ids: Vec<EventId>) -> Self {
+        let options = ReadAllOptions { strong: true, ..ReadAllOptions::default() };
+        let done = ids.is_empty();
+        Self { source: ReadSource::Ids(ids), done, ..Self::all(store, partition, &options) }
     }
 
     /// Leaves it at the records' checksums.
@@ -201,18 +209,25 @@ impl Cursor {
     }
 
     fn place(&self, event: &Event) -> u64 {
-        match self.source {
+        match &self.source {
             ReadSource::All => event.sequence.0,
             ReadSource::Stream(_) => event.version.0,
+            // Places are those of the ids, from 1; 0 is none.
+            ReadSource::Ids(ids) => {
+                let place = ids.iter().position(|id| *id == event.id);
+                place.map_or(0, |place| u64::try_from(place).map_or(u64::MAX, |place| place + 1))
+            }
         }
     }
 
     fn check(&self, event: &Event) -> Result<(), BlockError> {
         let place = self.place(event);
+        // Ids that no event has are passed over.
+        let gaps = matches!(self.source, ReadSource::Ids(_));
         let wrong_place = match (self.direction, self.next) {
             (_, 0) => place == 0,
             // What was asked for first may lie before the first event that is kept.
-            (Direction::Forward, next) if self.fresh => place < next,
+            (Direction::Forward, next) if self.fresh || gaps => place < next,
             (Direction::Backward, next) if self.fresh => place > next,
             (_, next) => place != next,
         };

@@ -155,3 +155,26 @@ fn a_wrong_signature_is_found_unless_it_is_not_asked_for() {
     let mut careless = stream(&ReadOptions::default()).without_signatures(true);
     assert_eq!(careless.take(&block).unwrap().len(), 1);
 }
+
+/// Events in [`block`] have their sequence for an id.
+#[test]
+fn ids_may_be_absent_but_come_in_their_order() {
+    let id = |number: u128| EventId(Uuid::from_u128(number));
+    let four = || Cursor::ids(store(), 0, vec![id(9), id(5), id(7), id(2)]);
+    assert!(Cursor::ids(store(), 0, Vec::new()).is_done());
+    let mut cursor = four();
+    let request = cursor.request(9);
+    assert_eq!((request.from, request.strong, request.epoch), (0, true, Epoch::ZERO));
+    let events = cursor.take(&block(&[(9, 1), (7, 2)], false)).unwrap();
+    assert_eq!(sequences(events), [9, 7]);
+    assert_eq!(cursor.request(9).from, 3, "whoever answers now must have 7, too");
+    let mut lacks_it = cursor.clone();
+    assert_eq!(lacks_it.take(&block(&[(2, 1)], true)), Err(BlockError::EpochChanged));
+    let events = cursor.take(&block(&[(7, 2), (2, 4)], true)).unwrap();
+    assert_eq!(sequences(events), [2]);
+    assert!(cursor.is_done());
+    for places in [vec![(3, 1)], vec![(7, 1), (5, 2)], vec![(7, 1), (7, 1)]] {
+        let taken = four().take(&block(&places, false));
+        assert!(matches!(taken, Err(BlockError::Corrupt(_))), "{places:?}");
+    }
+}

@@ -8,6 +8,7 @@
 mod cursor;
 mod error;
 mod fetch;
+mod find;
 mod seen;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use store::slot::PartitionNumber;
 use self::cursor::Cursor;
 pub use self::error::ReadError;
 use self::fetch::Fetch;
+pub(crate) use self::find::find;
 use crate::append::AppendError;
 use crate::handle::StoreHandle;
 

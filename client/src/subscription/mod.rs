@@ -152,6 +152,13 @@ impl Subscription {
         self.ready.is_empty() && self.partitions.values().all(|p| p.splice().is_following())
     }
 
+    /// Whether a feed has said nothing for longer than its heartbeats allow: what is newest then
+    /// may not be known here.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.partitions.values().any(|partition| partition.splice().is_silent())
+    }
+
     /// What happened since the subscription was made.
     #[must_use]
     pub fn counters(&self) -> SubscriptionCounters {

@@ -154,6 +154,7 @@ impl ProjectionHost {
             system_streams: self.options.system_streams,
         })?;
         let mut counters = HostCounters { checkpoint, ..HostCounters::default() };
+        self.progress.set(counters.clone());
         while !stop.is_stopped() {
             if let Some(batch) = subscription.next(WAIT)? {
                 self.commit(projection, &mut subscription, batch, &mut counters)?;

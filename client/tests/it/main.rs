@@ -4,8 +4,14 @@
 
 /// Appends: conflicts, order, resends, limits, absent parts.
 mod append;
+/// Calls of Majordomo services.
+mod call;
 /// The command-line tool `starlog`.
 mod cli;
+/// Commands, and what stands in for a Titanic.
+mod commands;
+/// Lookups of events by their ids.
+mod find;
 /// Pairs: leaders that change under load, handovers.
 mod pair;
 /// A pair of nodes to test with.
@@ -14,6 +20,8 @@ mod pair_world;
 mod read;
 /// Relays that lose messages on purpose.
 mod relay;
+/// Sagas, and a Titanic to test them with.
+mod saga;
 /// Subscriptions: splice, gaps, restarts, slow consumers.
 mod subscribe;
 /// Projections and their views.

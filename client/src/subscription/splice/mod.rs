@@ -121,6 +121,12 @@ impl<T> Splice<T> {
         self.phase == Phase::Following
     }
 
+    /// Whether the feed has said nothing for longer than its heartbeats allow.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.silent_attempts > 0
+    }
+
     /// Where the subscriber is.
     #[must_use]
     pub fn position(&self) -> Position {
