@@ -8,7 +8,8 @@ pub const OK: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The command line or the input makes no sense; nothing was sent or done.
 pub const USAGE: u8 = 2;
-/// The stream is at another version, or the event's id is taken; nothing was done.
+/// The stream is at another version, the event's id is taken, or the command is not as it would
+/// have to be; nothing was done.
 pub const CONFLICT: u8 = 3;
 /// No such store, stream or service.
 pub const NOT_FOUND: u8 = 4;
@@ -19,16 +20,21 @@ pub const DAMAGED: u8 = 6;
 /// Not allowed.
 pub const DENIED: u8 = 7;
 
+/// `verify` found a torn tail and no damage.
+pub const TORN_TAIL: u8 = 12;
+
 /// The part of `--help` about exit codes and errors.
 pub const HELP: &str = r#"Exit codes:
   0  ok
   1  failed
   2  usage: the command line or the input makes no sense; nothing was done
-  3  conflict: the stream is at another version, or the id is taken; nothing was done
-  4  not found: no such store or stream
+  3  conflict: the stream is at another version, the id is taken, or the command is unknown, closed
+     or dead; nothing was done
+  4  not found: no such store, stream or service
   5  unavailable: nobody answered in time, or nobody leads; try again
   6  damaged data
   7  denied
+  12  verify has found a torn tail and no damage
 
 Standard output carries data only. Errors go to standard error: as a sentence, or with -o json and
 -o ndjson as {"error":{"code","message","retry","outcome","details"}}; "outcome" says whether
@@ -66,7 +72,9 @@ mod tests {
 
     #[test]
     fn every_exit_code_stands_in_the_help() {
-        for code in [OK, FAILED, USAGE, CONFLICT, NOT_FOUND, UNAVAILABLE, DAMAGED, DENIED] {
+        let codes =
+            [OK, FAILED, USAGE, CONFLICT, NOT_FOUND, UNAVAILABLE, DAMAGED, DENIED, TORN_TAIL];
+        for code in codes {
             assert!(HELP.contains(&format!("\n  {code}  ")), "{code}");
         }
     }

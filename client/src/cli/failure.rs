@@ -5,6 +5,7 @@ use std::io;
 
 use broker::dialect::Detail;
 use broker::error_code::{ErrorCode, Outcome};
+use client::command::CommandError;
 use client::{AppendError, ConnectError, HandOverError, LookupError, ReadError, SubscriptionError};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -119,6 +120,8 @@ struct ErrorFields<'a> {
 pub enum Stop {
     /// It failed.
     Failed(Failure),
+    /// It did what it should, and what it printed is told once more by this exit code.
+    Found(u8),
     /// Whoever read standard output has had enough, as `head` does: no failure.
     OutputClosed,
 }
@@ -140,13 +143,21 @@ impl From<Failure> for Stop {
     }
 }
 
-impl From<AppendError> for Failure {
-    fn from(error: AppendError) -> Self {
-        let message = error.to_string();
-        Self { outcome: error.outcome(), retry: error.retry(), ..Self::new(error.code(), message) }
-            .told_by(error.details())
-    }
+/// The errors of operations that may have been done all the same.
+macro_rules! from_doubtful_error {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let message = error.to_string();
+                let (outcome, retry) = (error.outcome(), error.retry());
+                Self { outcome, retry, ..Self::new(error.code(), message) }
+                    .told_by(error.details())
+            }
+        }
+    )*};
 }
+
+from_doubtful_error!(AppendError, CommandError, HandOverError);
 
 /// The errors of operations that change nothing: whatever happened, nothing was done.
 macro_rules! from_harmless_error {
@@ -162,14 +173,6 @@ macro_rules! from_harmless_error {
 }
 
 from_harmless_error!(LookupError, ReadError, SubscriptionError);
-
-impl From<HandOverError> for Failure {
-    fn from(error: HandOverError) -> Self {
-        let message = error.to_string();
-        Self { outcome: error.outcome(), retry: error.retry(), ..Self::new(error.code(), message) }
-            .told_by(error.details())
-    }
-}
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {

@@ -11,9 +11,15 @@
 
 mod append;
 mod bench;
+mod brokers;
+mod command;
+mod completions;
+mod doctor;
 mod exit;
+mod export;
 mod failure;
 mod flags;
+mod import;
 mod output;
 mod pair;
 mod read;
@@ -21,6 +27,8 @@ mod replay;
 mod session;
 mod status;
 mod tail;
+mod topology;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -91,6 +99,7 @@ pub fn run(command_line: CommandLine) -> ExitCode {
     let format = global.output;
     match dispatch(global, command) {
         Ok(()) | Err(Stop::OutputClosed) => ExitCode::from(exit::OK),
+        Err(Stop::Found(code)) => ExitCode::from(code),
         Err(Stop::Failed(failure)) => {
             eprintln!("{}", failure.print(format));
             ExitCode::from(failure.exit_code())
@@ -105,13 +114,21 @@ fn dispatch(global: GlobalFlags, command: Command) -> Result<(), Stop> {
         Command::Read(flags) => read::run(&session, &flags),
         Command::Replay(flags) => replay::run(&session, &flags),
         Command::Tail(flags) => tail::run(&session, &flags),
+        Command::Import(flags) => import::run(&session, &flags),
+        Command::Export(flags) => export::run(&session, &flags),
         Command::Status(flags) => status::run(&session, &flags),
+        Command::Topology(_) => topology::run(&session),
+        Command::Doctor(_) => doctor::run(&session),
         Command::Pair(command) => pair::run(&session, command),
+        Command::Commands(verb) => command::run(&session, verb),
+        Command::Verify(flags) => verify::run(&session, &flags),
         Command::Bench(command) => bench::run(&session, command),
+        Command::Completions(flags) => completions::run(&flags),
     }
 }
 
-/// Logs warnings to standard error; `-v` adds to that and `-q` leaves errors only.
+/// Logs warnings to standard error; `-v` adds to that and `-q` leaves errors only. Frames are
+/// printed with `--trace` and only then.
 fn start_log(global: &GlobalFlags) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => log::LevelFilter::Error,
@@ -120,7 +137,13 @@ fn start_log(global: &GlobalFlags) {
         (false, 2) => log::LevelFilter::Debug,
         (false, _) => log::LevelFilter::Trace,
     };
-    env_logger::Builder::new().filter_level(level).init();
+    let frames = if global.trace { log::LevelFilter::Trace } else { log::LevelFilter::Off };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).filter_module(client::FRAMES_LOG_TARGET, frames);
+    if global.trace {
+        builder.format_timestamp_micros();
+    }
+    builder.init();
 }
 
 #[cfg(test)]

@@ -40,7 +40,10 @@ fn options(flags: &ReadFlags) -> ReadOptions {
 }
 
 /// Tells a stream without events in the range that was asked for from one that does not exist.
-fn check_exists(store: &StoreHandle, stream: &StreamName) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure`] when it does not exist, or reading fails.
+pub fn check_exists(store: &StoreHandle, stream: &StreamName) -> Result<(), Failure> {
     match store.read_stream(stream.clone(), ReadOptions::last()).next() {
         Some(Ok(_)) => Ok(()),
         Some(Err(error)) => Err(error.into()),

@@ -27,7 +27,7 @@ impl Session {
     /// Takes over the global flags.
     #[must_use]
     pub fn new(global: GlobalFlags) -> Self {
-        let GlobalFlags { brokers, output, timeout, quiet, verbose: _ } = global;
+        let GlobalFlags { brokers, output, timeout, quiet, verbose: _, trace: _ } = global;
         Self { brokers, format: output, timeout, quiet }
     }
 
@@ -45,6 +45,16 @@ impl Session {
             brokers.extend(DEFAULT_ENDPOINT.parse());
         }
         ClientConfig { brokers, request_timeout: self.timeout, ..ClientConfig::default() }
+    }
+
+    /// The same for each broker by itself.
+    pub fn client_configs(&self) -> impl Iterator<Item = (Endpoint, ClientConfig)> {
+        let all = self.client_config();
+        let brokers = all.brokers.clone();
+        brokers.into_iter().map(move |broker| {
+            let alone = ClientConfig { brokers: vec![broker.clone()], ..all.clone() };
+            (broker, alone)
+        })
     }
 
     /// A client of the brokers; it does not wait for one.
@@ -66,7 +76,13 @@ impl Session {
     /// Standard output in the form that was asked for.
     #[must_use]
     pub fn printer(&self) -> Printer<BufWriter<StdoutLock<'static>>> {
-        Printer::new(BufWriter::new(std::io::stdout().lock()), self.format)
+        self.printer_of(self.format)
+    }
+
+    /// Standard output in a form of which there is no choice.
+    #[must_use]
+    pub fn printer_of(&self, format: Format) -> Printer<BufWriter<StdoutLock<'static>>> {
+        Printer::new(BufWriter::new(std::io::stdout().lock()), format)
     }
 }
 
@@ -89,5 +105,9 @@ mod tests {
         assert!(named.names_a_broker());
         assert_eq!(named.client_config().brokers, ["tcp://127.0.0.1:1".parse().unwrap()]);
         assert_eq!(named.client_config().request_timeout, Duration::from_secs(3));
+        let two = session("starlog topology --broker tcp://127.0.0.1:1,tcp://127.0.0.1:2");
+        let each: Vec<_> = two.client_configs().collect();
+        assert_eq!(each.len(), 2);
+        assert!(each.iter().all(|(broker, config)| config.brokers == [broker.clone()]));
     }
 }

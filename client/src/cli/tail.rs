@@ -69,7 +69,10 @@ fn checkpoint(
 }
 
 /// The newest committed sequence of a partition.
-fn head(store: &StoreHandle, partition: PartitionNumber) -> Result<Sequence, Failure> {
+///
+/// # Errors
+/// [`Failure`] when it can't be read.
+pub fn head(store: &StoreHandle, partition: PartitionNumber) -> Result<Sequence, Failure> {
     let newest = ReadAllOptions {
         direction: Direction::Backward,
         limit: Some(1),

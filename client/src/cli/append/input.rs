@@ -57,7 +57,11 @@ fn check_json(bytes: &[u8], what: &str, hint: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("{what} is not JSON: {error}{hint}")))
 }
 
-fn read_source(source: &Source, bytes_max: usize, what: &str) -> Result<Vec<u8>, Failure> {
+/// The bytes that a flag means.
+///
+/// # Errors
+/// [`Failure`] when they can't be read, or are more than `bytes_max`.
+pub fn read_source(source: &Source, bytes_max: usize, what: &str) -> Result<Vec<u8>, Failure> {
     match source {
         Source::Inline(text) => Ok(text.clone().into_bytes()),
         Source::StandardInput => read_at_most(io::stdin().lock(), bytes_max, what),
@@ -133,7 +137,11 @@ fn events_of_lines(text: &[u8]) -> Result<Vec<NewEvent>, Failure> {
     Ok(events)
 }
 
-fn event_of_line(line: &[u8]) -> Result<NewEvent, String> {
+/// The event of one line of NDJSON; a new id where the line has none.
+///
+/// # Errors
+/// A sentence that says what is wrong with the line.
+pub fn event_of_line(line: &[u8]) -> Result<NewEvent, String> {
     let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let event_type: EventType =
         line.event_type.parse().map_err(|error| format!("\"type\": {error}"))?;

@@ -5,6 +5,8 @@ mod input;
 use client::{Append, AppendReceipt, Durability, NewEvent, StreamName};
 use serde::Serialize;
 
+pub use input::{event_of_line, read_source};
+
 use crate::cli::failure::{Failure, Stop};
 use crate::cli::flags::{AppendFlags, DurabilityFlag};
 use crate::cli::output::{Alignment, Table};

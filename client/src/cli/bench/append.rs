@@ -29,7 +29,12 @@ const LIMIT_DURATION: Duration = Duration::from_secs(2);
 pub fn run(session: &Session, flags: BenchAppendFlags) -> Result<(), Stop> {
     let load = plan(&flags)?;
     let system = System::start(session, &flags.system)?;
-    let which = if system.is_pair() { Which::Pair } else { Which::Single };
+    let which = match (system.is_pair(), flags.load.batch > 1) {
+        (false, false) => Which::Single,
+        (false, true) => Which::Batches,
+        (true, false) => Which::Pair,
+        (true, true) => Which::PairBatches,
+    };
     let limits = match flags.with_limits {
         true => measure_for(system.folder(), &limits_flags(&flags), which)?,
         false => Vec::new(),
@@ -98,6 +103,9 @@ struct Report {
     limits: Vec<Limit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ratios: Option<Ratios>,
+    /// Bytes of data against what RB carries in one direction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_rate_to_batches: Option<f64>,
 }
 
 /// The load as it is reported.
@@ -139,6 +147,10 @@ impl Report {
                 appends_per_second * floor.latency_us / 1e6 / in_flight(&load.flags),
             ),
         });
+        let data_bytes_per_second = per_second(data, *elapsed);
+        let batches = limits.iter().find(|limit| limit.name == "RB");
+        let data_rate_to_batches =
+            batches.map(|limit| hundredths(data_bytes_per_second / limit.bytes_per_second));
         Ok(Self {
             bench: "append",
             machine: Machine::describe(system.folder()),
@@ -148,10 +160,11 @@ impl Report {
             seconds: elapsed.as_secs_f64(),
             events_per_second: per_second(*events, *elapsed),
             appends_per_second,
-            data_bytes_per_second: per_second(data, *elapsed),
+            data_bytes_per_second,
             latency,
             limits,
             ratios,
+            data_rate_to_batches,
         })
     }
 
@@ -185,6 +198,9 @@ impl Report {
                 basis = ratios.basis,
             ));
         }
+        if let Some(ratio) = self.data_rate_to_batches {
+            text.push_str(&format!("data/s = {ratio:.2} x RB\n"));
+        }
         text
     }
 }
@@ -213,16 +229,20 @@ struct Ratios {
 }
 
 /// The least time that one acknowledged append must take on this machine.
-struct Floor {
-    basis: &'static str,
-    latency_us: f64,
+pub struct Floor {
+    /// The limits that it is made of.
+    pub basis: &'static str,
+    /// Their medians together.
+    pub latency_us: f64,
     /// A round trip between the nodes of a pair, which is paid once and beside the rest.
-    extra: Option<&'static str>,
-    extra_us: f64,
+    pub extra: Option<&'static str>,
+    /// Its median; 0 without one.
+    pub extra_us: f64,
 }
 
 impl Floor {
-    fn of(limits: &[Limit], durability: &str) -> Option<Self> {
+    /// The floor of a durability level; `None` where a limit was not measured.
+    pub fn of(limits: &[Limit], durability: &str) -> Option<Self> {
         let p50 = |name: &str| {
             let limit = limits.iter().find(|limit| limit.name == name)?;
             Some(limit.latency.p50_us)
@@ -245,6 +265,7 @@ fn in_flight(flags: &LoadFlags) -> f64 {
     f64::from(flags.clients) * f64::from(flags.in_flight)
 }
 
-fn hundredths(value: f64) -> f64 {
+/// Rounded to a hundredth, for ratios.
+pub fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }

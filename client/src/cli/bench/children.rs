@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use broker::error_code::ErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 
-use super::now;
+use super::{broken, now};
 use crate::cli::failure::Failure;
 
 /// How long a child may take to say that it is ready.
@@ -91,12 +92,45 @@ impl ChildProcess {
 }
 
 impl ChildProcess {
+    /// Bytes of memory that it holds now (`VmRSS` of proc_pid_status(5)).
+    ///
+    /// # Errors
+    /// [`Failure`] when it has ended.
+    pub fn memory_bytes(&self) -> Result<u64, Failure> {
+        self.memory().map(|memory| memory.resident_bytes)
+    }
+
+    /// Memory that it holds now, with and without pages of files (proc_pid_status(5)).
+    ///
+    /// # Errors
+    /// [`Failure`] when it has ended.
+    pub fn memory(&self) -> Result<MemoryBytes, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .map_err(|error| Failure::system(&format!("can't look at {}", self.name), &error))?;
+        let gone = || broken(format!("{} has ended", self.name));
+        let of = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+            kib.map(|kib| kib * 1024).ok_or_else(gone)
+        };
+        Ok(MemoryBytes { own_bytes: of("RssAnon:")?, resident_bytes: of("VmRSS:")? })
+    }
+
     /// Ends it with SIGKILL and waits until it is gone.
     pub fn kill(mut self) {
         // One that has ended by itself can't be killed; it is collected all the same.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Memory of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MemoryBytes {
+    /// What belongs to the process alone (`RssAnon`).
+    pub own_bytes: u64,
+    /// The same with pages of files that it has mapped, its own program first of all (`VmRSS`).
+    pub resident_bytes: u64,
 }
 
 impl Drop for ChildProcess {
@@ -145,6 +179,16 @@ mod tests {
         let arguments: [&str; 0] = [];
         let failure = ChildProcess::start(Path::new("/nowhere/tool"), arguments).unwrap_err();
         assert!(failure.message.contains("/nowhere/tool"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_child_holds_memory() {
+        let child = shell("echo ready; sleep 60");
+        child.wait_for_line("ready").unwrap();
+        assert!(child.memory_bytes().unwrap() > 100_000);
+        let memory = child.memory().unwrap();
+        assert!(memory.own_bytes > 0, "{memory:?}");
+        assert!(memory.own_bytes < memory.resident_bytes, "{memory:?}");
     }
 
     #[test]

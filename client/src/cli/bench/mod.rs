@@ -1,4 +1,5 @@
-//! `starlog bench`: measures appends, replay, failovers, and what the machine allows.
+//! `starlog bench`: measures appends, reads, subscriptions, commands, starts and failovers, and
+//! what the machine allows.
 //!
 //! ```text
 //! flags ──► plan ──► system (running, or own child processes) ──► load ──► report
@@ -7,15 +8,22 @@
 
 mod append;
 mod children;
+mod commands;
 mod failover;
+mod fanout;
+mod fill;
 mod latency;
 mod limits;
 mod load;
 mod machine;
 mod pair;
+mod preset;
 mod pressure;
+mod read;
 mod rejoin;
 mod replay;
+mod start;
+mod store_process;
 mod streams;
 mod system;
 
@@ -35,11 +43,20 @@ pub fn run(session: &Session, command: BenchCommand) -> Result<(), Stop> {
     match command {
         BenchCommand::Append(flags) => append::run(session, flags),
         BenchCommand::Replay(flags) => replay::run(session, flags),
+        BenchCommand::Read(flags) => read::run(session, &flags),
+        BenchCommand::Fanout(flags) => fanout::run(session, &flags),
+        BenchCommand::Start(flags) => start::run(session, &flags),
+        BenchCommand::Preset(flags) => preset::run(session, &flags),
         BenchCommand::Failover(flags) => failover::run(session, &flags),
         BenchCommand::Rejoin(flags) => rejoin::run(session, &flags),
         BenchCommand::Limits(flags) => limits::run(session, &flags),
+        BenchCommand::Commands(flags) => commands::run(session, &flags),
         BenchCommand::RawBroker => limits::raw::broker().map_err(Stop::from),
         BenchCommand::RawPeer => limits::raw::peer().map_err(Stop::from),
+        BenchCommand::RawSource => limits::raw::source().map_err(Stop::from),
+        BenchCommand::CommandWorker { endpoint, service } => {
+            commands::worker::run(endpoint, &service).map_err(Stop::from)
+        }
         BenchCommand::RawWorker { endpoint } => limits::raw::worker(&endpoint).map_err(Stop::from),
     }
 }

@@ -5,19 +5,22 @@ use std::time::Duration;
 use client::{ClientConfig, PartitionNumber, ReadAllOptions, StoreHandle};
 use serde::Serialize;
 
-use super::append::{progress_bar, sync_mode};
+use super::append::{hundredths, progress_bar, sync_mode};
+use super::limits::{Limit, Which, limits_table, measure_for};
 use super::load::Load;
 use super::machine::Machine;
 use super::system::{System, SystemLine};
 use super::{now, per_second};
 use crate::cli::failure::{Failure, Stop};
-use crate::cli::flags::{BenchReplayFlags, LoadFlags};
+use crate::cli::flags::{BenchReplayFlags, LimitsFlags, LoadFlags};
 use crate::cli::output::{Alignment, Table};
 use crate::cli::session::Session;
 
 /// How the events to read are written: fast, because it is not what is measured.
 const FILL_IN_FLIGHT: u32 = 8;
 const FILL_BATCH: u16 = 100;
+/// How long each limit is measured.
+const LIMIT_DURATION: Duration = Duration::from_secs(2);
 
 /// Reads history and prints the rate.
 ///
@@ -25,6 +28,11 @@ const FILL_BATCH: u16 = 100;
 /// [`Stop`] when the system can't be started, filled or read.
 pub fn run(session: &Session, flags: BenchReplayFlags) -> Result<(), Stop> {
     let system = System::start(session, &flags.system)?;
+    let limits = LimitsFlags { data: None, duration: LIMIT_DURATION, size: flags.size };
+    let limits = match flags.with_limits {
+        true => measure_for(system.folder(), &limits, Which::Replay)?,
+        false => Vec::new(),
+    };
     if system.is_own() {
         fill(session, &system, &flags)?;
     }
@@ -38,6 +46,8 @@ pub fn run(session: &Session, flags: BenchReplayFlags) -> Result<(), Stop> {
         machine: Machine::describe(system.folder()),
         system: system.describe()?,
         signatures_checked: !flags.crc_only,
+        ratios: Ratios::of(&rounds, &limits),
+        limits,
         rounds,
     };
     session.printer().document(&report, || report.to_table())
@@ -105,7 +115,32 @@ struct Report {
     machine: Machine,
     system: SystemLine,
     signatures_checked: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<Limit>,
     rounds: Vec<Round>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratios: Option<Ratios>,
+}
+
+/// The best round against the limits of the same run.
+#[derive(Debug, Serialize)]
+struct Ratios {
+    /// Events against signatures.
+    events_to_sha1: f64,
+    /// Bytes of data, without names and headers, against those of blocks of 1 MiB one way.
+    data_to_w1m: f64,
+}
+
+impl Ratios {
+    fn of(rounds: &[Round], limits: &[Limit]) -> Option<Self> {
+        let limit = |name: &str| limits.iter().find(|limit| limit.name == name);
+        let faster = |a: &&Round, b: &&Round| a.events_per_second.total_cmp(&b.events_per_second);
+        let best = rounds.iter().max_by(faster)?;
+        Some(Self {
+            events_to_sha1: hundredths(best.events_per_second / limit("SHA1")?.per_second),
+            data_to_w1m: hundredths(best.data_bytes_per_second / limit("W1M")?.bytes_per_second),
+        })
+    }
 }
 
 impl Report {
@@ -127,11 +162,21 @@ impl Report {
             true => "CRC and signature of every event",
             false => "CRC of every event",
         };
-        format!(
-            "{}\nsync: {}\nchecked: {checked}\n{}",
+        let mut text = format!(
+            "{}\nsync: {}\nchecked: {checked}\n",
             self.machine.to_line(),
             sync_mode(&self.system.durability),
-            table.render()
-        )
+        );
+        if !self.limits.is_empty() {
+            text.push_str(&limits_table(&self.limits));
+        }
+        text.push_str(&table.render());
+        if let Some(Ratios { events_to_sha1, data_to_w1m }) = &self.ratios {
+            text.push_str(&format!(
+                "best round: events/s = {events_to_sha1:.2} x SHA1, data/s = {data_to_w1m:.2} x \
+                 W1M\n"
+            ));
+        }
+        text
     }
 }

@@ -1,6 +1,6 @@
 //! What is measured: a running system, or a broker and a store of the tool's own.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::children::ChildProcess;
 use super::pair::Pair;
+use super::store_process::StoreProcess;
 use super::{broken, now};
 use crate::cli::failure::Failure;
 use crate::cli::flags::SystemFlags;
@@ -32,6 +33,7 @@ pub struct System {
     folder: PathBuf,
     // In the order in which they are to end: stores, broker, and then the files.
     pair: Option<Pair>,
+    single: Option<StoreProcess>,
     _processes: Vec<ChildProcess>,
     _temporary: Option<TempDir>,
 }
@@ -58,8 +60,8 @@ impl System {
         if session.names_a_broker() && flags.bin_dir.is_none() {
             let folder = flags.data.clone().unwrap_or_else(std::env::temp_dir);
             let store = flags.store.clone();
-            let (pair, _processes, _temporary) = (None, Vec::new(), None);
-            return Ok(Self { config, store, folder, pair, _processes, _temporary });
+            let (pair, single, _processes, _temporary) = (None, None, Vec::new(), None);
+            return Ok(Self { config, store, folder, pair, single, _processes, _temporary });
         }
         Self::start_own(config, flags)
     }
@@ -79,27 +81,23 @@ impl System {
             (None, Some(temporary)) => temporary.path().to_owned(),
             (None, None) => return Err(broken("no folder for data")),
         };
-        let programs = match &flags.bin_dir {
-            Some(folder) => folder.clone(),
-            None => own_folder()?,
-        };
+        let programs = programs(flags)?;
         let (broker, endpoint) = start_broker(&programs, &folder, flags.pair)?;
         let places = (programs.as_path(), folder.as_path());
-        let mut processes = Vec::new();
-        let pair = if flags.pair {
+        let (mut pair, mut single) = (None, None);
+        if flags.pair {
             let witness = broker.wait_for_line("starlog-broker witness on ")?;
-            Some(Pair::start(places, (&endpoint, &witness), flags)?)
+            pair = Some(Pair::start(places, (&endpoint, &witness), flags)?);
         } else {
-            processes.push(start_store(places, &endpoint, flags)?);
-            None
-        };
-        processes.push(broker);
+            single = Some(start_store(places, &endpoint, flags)?);
+        }
         let system = Self {
             config: ClientConfig { brokers: vec![endpoint], ..config },
             store: flags.store.clone(),
             folder,
             pair,
-            _processes: processes,
+            single,
+            _processes: vec![broker],
             _temporary: temporary,
         };
         system.wait_until_ready()?;
@@ -115,15 +113,28 @@ impl System {
     /// [`Failure`] when a process can't be started, or the user names a running system: its
     /// processes are not ours to kill.
     pub fn start_pair(session: &Session, flags: &SystemFlags) -> Result<(Self, Pair), Failure> {
-        if session.names_a_broker() && flags.bin_dir.is_none() {
-            let sentence = "this kills processes, so it starts its own: leave --broker out (and \
-                            STARLOG_BROKER), or give --bin-dir";
-            return Err(Failure::usage(sentence));
-        }
+        refuse_running(session, flags)?;
         let flags = SystemFlags { pair: true, ..flags.clone() };
         let mut system = Self::start_own(session.client_config(), &flags)?;
         let pair = system.pair.take().ok_or_else(|| broken("no pair was started"))?;
         Ok((system, pair))
+    }
+
+    /// Starts a broker and one store of the tool's own.
+    ///
+    /// # Errors
+    /// Those of [`System::start_pair`], and if a pair is asked for.
+    pub fn start_single(
+        session: &Session,
+        flags: &SystemFlags,
+    ) -> Result<(Self, StoreProcess), Failure> {
+        refuse_running(session, flags)?;
+        if flags.pair {
+            return Err(Failure::usage("this is about one store process: leave --pair out"));
+        }
+        let mut system = Self::start_own(session.client_config(), flags)?;
+        let single = system.single.take().ok_or_else(|| broken("no store was started"))?;
+        Ok((system, single))
     }
 
     /// A client of its brokers.
@@ -210,7 +221,24 @@ impl System {
     }
 }
 
-fn own_folder() -> Result<PathBuf, Failure> {
+/// Nobody's processes but the tool's own are killed.
+fn refuse_running(session: &Session, flags: &SystemFlags) -> Result<(), Failure> {
+    if session.names_a_broker() && flags.bin_dir.is_none() {
+        let sentence = "this kills processes, so it starts its own: leave --broker out (and \
+                        STARLOG_BROKER), or give --bin-dir";
+        return Err(Failure::usage(sentence));
+    }
+    Ok(())
+}
+
+/// The folder that the servers are started from.
+///
+/// # Errors
+/// [`Failure`] when none is named and the tool's own can't be found.
+pub fn programs(flags: &SystemFlags) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &flags.bin_dir {
+        return Ok(folder.clone());
+    }
     let program = std::env::current_exe()
         .map_err(|error| Failure::system("can't find this program", &error))?;
     program
@@ -240,23 +268,17 @@ fn start_store(
     (programs, folder): (&Path, &Path),
     broker: &Endpoint,
     flags: &SystemFlags,
-) -> Result<ChildProcess, Failure> {
-    let durability = flags.level().as_str();
+) -> Result<StoreProcess, Failure> {
     let store = format!("{}:{}", flags.store, flags.partitions);
-    let data = folder.join("store");
-    let arguments = [
-        "--broker".as_ref(),
-        broker.as_str().as_ref(),
-        "--data".as_ref(),
-        data.as_os_str(),
-        "--store".as_ref(),
-        store.as_ref(),
-        "--listen".as_ref(),
-        ANY_PORT.as_ref(),
-        "--feed".as_ref(),
-        ANY_PORT.as_ref(),
-        "--durability".as_ref(),
-        durability.as_ref(),
+    let pairs = [
+        ("--broker", broker.as_str()),
+        ("--store", &store),
+        ("--listen", ANY_PORT),
+        ("--feed", ANY_PORT),
+        ("--durability", flags.level().as_str()),
     ];
-    ChildProcess::start(&programs.join("starlog-store"), arguments)
+    let mut arguments: Vec<OsString> =
+        pairs.iter().flat_map(|(name, value)| [name.into(), value.into()]).collect();
+    arguments.extend(["--data".into(), folder.join("store").into_os_string()]);
+    StoreProcess::start(programs.join("starlog-store"), arguments)
 }

@@ -7,7 +7,10 @@ use broker::net::Endpoint;
 use clap::{Args, Subcommand};
 use client::{Durability, StoreName};
 
-use super::{DurabilityFlag, FailoverFlags, RejoinFlags, parse_duration, parse_size};
+use super::{
+    BenchCommandsFlags, BenchReadFlags, DurabilityFlag, FailoverFlags, FanoutFlags, PresetFlags,
+    RejoinFlags, StartFlags, parse_duration, parse_size,
+};
 
 /// `starlog bench …`.
 #[derive(Debug, Subcommand)]
@@ -16,10 +19,20 @@ pub enum BenchCommand {
     Append(BenchAppendFlags),
     /// Read a store's history and print the rate.
     Replay(BenchReplayFlags),
+    /// Read whole streams out of many, straight from the store, and print rate and latency.
+    Read(BenchReadFlags),
+    /// Append at a fixed rate and print how soon live subscribers have each event.
+    Fanout(FanoutFlags),
+    /// Kill a filled store, start it again, and print how soon it serves, and its memory and disk.
+    Start(StartFlags),
+    /// Run a measurement whose numbers are fixed.
+    Preset(PresetFlags),
     /// Kill the leader of a pair again and again and print how long appends stood still.
     Failover(FailoverFlags),
     /// Give a pair's follower an empty disk and print how fast it becomes a member again.
     Rejoin(RejoinFlags),
+    /// Send commands to Titanic and print how fast they are accepted and answered.
+    Commands(BenchCommandsFlags),
     /// Measure what disk and sockets of this machine allow.
     Limits(LimitsFlags),
     /// The bare broker process of the round-trip measurement.
@@ -34,6 +47,17 @@ pub enum BenchCommand {
     /// The bare other node of the pair's round-trip measurement.
     #[command(hide = true)]
     RawPeer,
+    /// The bare replayer of the one-way measurements.
+    #[command(hide = true)]
+    RawSource,
+    /// The idle worker of the commands' measurement.
+    #[command(hide = true)]
+    CommandWorker {
+        /// Where the broker listens.
+        endpoint: Endpoint,
+        /// What it offers.
+        service: String,
+    },
 }
 
 /// What is measured: a running system, or one that the tool starts for itself.
@@ -129,8 +153,8 @@ pub struct BenchAppendFlags {
     /// Seed of the choice of streams.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Measure S and R first (of a pair S2, R and P; see `bench limits`), in the same folder, and
-    /// print the figures as ratios to them.
+    /// Measure S and R first (of a pair S2, R and P, for batches RB too; see `bench limits`), in
+    /// the same folder, and print the figures as ratios to them.
     #[arg(long)]
     pub with_limits: bool,
 }
@@ -162,6 +186,10 @@ pub struct BenchReplayFlags {
     /// Check only the checksums of records, not the events' signatures.
     #[arg(long)]
     pub crc_only: bool,
+    /// Measure W64K, W1M and SHA1 first (see `bench limits`), and print the best round as ratios
+    /// to them.
+    #[arg(long)]
+    pub with_limits: bool,
     /// How often the history is read.
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
@@ -171,11 +199,17 @@ pub struct BenchReplayFlags {
 /// `starlog bench limits`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-  S     4 KiB written and synced (fdatasync) in a zero-filled file
-  S2    the same in two files at once
-  R     one ZeroMQ round trip client - broker - worker and back, three plain processes on loopback
-  P     one ZeroMQ round trip between two plain processes, as between the nodes of a pair
-  RT64  as R, with 64 in flight
+  S         4 KiB written and synced (fdatasync) in a zero-filled file
+  S2, S4    the same in two and in four files at once
+  R         one ZeroMQ round trip client - broker - worker and back, three plain processes on
+            loopback
+  P         one ZeroMQ round trip between two plain processes, as between the nodes of a pair
+  RT64      as R, with 64 in flight
+  RB        as R, with 25.6 kB there and back, 8 in flight: batches of 100 events of 256 bytes
+  R40       one ZeroMQ round trip between two plain processes, 100 bytes out and 40 kB back
+  R40x16    the same with 16 in flight
+  W64K, W1M messages of 64 KiB and of 1 MiB one way; the latency is from one arrival to the next
+  SHA1      signatures of events of --size bytes on one core
 
 Examples:
   starlog bench limits --duration 100ms
@@ -184,10 +218,10 @@ pub struct LimitsFlags {
     /// Folder on the disk to measure; the files are removed [default: the temporary folder].
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<PathBuf>,
-    /// How long each of the five is measured.
+    /// How long each of them is measured.
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration)]
     pub duration: Duration,
-    /// Bytes of a message's body in R and RT64.
+    /// Bytes of a message's body in R, P and RT64, and of an event's data in SHA1.
     #[arg(long, value_name = "SIZE", default_value = "256", value_parser = parse_size)]
     pub size: usize,
 }

@@ -5,9 +5,15 @@
 
 mod append;
 mod bench;
+mod bench_commands;
 mod bench_pair;
+mod bench_preset;
+mod bench_reading;
+mod command;
+mod operate;
 mod pair;
 mod read;
+mod transfer;
 mod value;
 
 use std::time::Duration;
@@ -20,14 +26,22 @@ pub use append::{AppendFlags, ContentTypeFlag, DurabilityFlag, Source};
 pub use bench::{
     BenchAppendFlags, BenchCommand, BenchReplayFlags, LimitsFlags, LoadFlags, SystemFlags,
 };
+pub use bench_commands::BenchCommandsFlags;
 pub use bench_pair::{FailoverFlags, PressureFlags, RejoinFlags};
+pub use bench_preset::{PresetFlags, PresetName};
+pub use bench_reading::{BenchReadFlags, FanoutFlags, StartFlags};
+pub use command::{
+    CloseFlags, CommandVerb, DeadFlags, ListFlags, PurgeFlags, ReplyFlags, RequeueFlags, SendFlags,
+};
+pub use operate::{CompletionsFlags, DoctorFlags, Shell, TopologyFlags, VerifyFlags};
 pub use pair::{HandoverFlags, NodeName, PairCommand, PairStatusFlags};
 pub use read::{ReadFlags, ReplayFlags, TailFlags, TailFrom};
+pub use transfer::{ExportFlags, ImportFlags};
 pub use value::{parse_duration, parse_size};
 
 use crate::cli::exit;
 
-/// Append, read and follow events of a Starlog topology, look at it, and measure it.
+/// Append, read and follow events of a Starlog topology, send commands, look after it, measure it.
 #[derive(Debug, Parser)]
 #[command(name = "starlog", version, after_help = exit::HELP, max_term_width = 100)]
 #[command(propagate_version = true, disable_help_subcommand = true)]
@@ -61,6 +75,10 @@ pub struct GlobalFlags {
     /// Log more to standard error; repeat for more still.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Print each message to and from the broker on standard error, one per line: direction, kind,
+    /// service, number, bytes of each frame, and the first bytes.
+    #[arg(long, global = true)]
+    pub trace: bool,
 }
 
 /// The form of output.
@@ -85,15 +103,31 @@ pub enum Command {
     Replay(ReplayFlags),
     /// Follow a store: print each event as it is committed, until interrupted.
     Tail(TailFlags),
+    /// Append events from a file to the streams that they come from; can be run again.
+    Import(ImportFlags),
+    /// Print events for `import`, one per line.
+    Export(ExportFlags),
     /// Show partitions, pairs and witness, and what needs doing; exit 5 if a partition has no
     /// leader.
     Status(StatusFlags),
+    /// Show brokers, stores with their members, services and witnesses.
+    Topology(TopologyFlags),
+    /// Name what is stuck, and what to do; exit 0 when nothing is.
+    Doctor(DoctorFlags),
     /// Show pairs of nodes, and let the other node of one lead.
     #[command(subcommand)]
     Pair(PairCommand),
-    /// Measure appends, replay, and the limits that this machine sets them.
+    /// Send commands to services whose workers may be away, fetch replies, and look after both.
+    #[command(subcommand, name = "command")]
+    Commands(CommandVerb),
+    /// Check every byte of a data directory; exit 12 on a torn tail, 6 on damage.
+    Verify(VerifyFlags),
+    /// Measure appends, reads, subscriptions and starts, and the limits that this machine sets
+    /// them.
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Print a script that completes command lines in a shell.
+    Completions(CompletionsFlags),
 }
 
 /// `starlog status`.

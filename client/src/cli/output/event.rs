@@ -123,13 +123,13 @@ const fn content_type_name(content_type: ContentType) -> &'static str {
 
 /// JSON as its producer wrote it, digits and order of keys kept, on one line. Strings can't hold
 /// a raw line break, so each one found is space between tokens.
-fn json_on_one_line(bytes: &[u8]) -> Option<Box<RawValue>> {
+pub fn json_on_one_line(bytes: &[u8]) -> Option<Box<RawValue>> {
     let text = std::str::from_utf8(bytes).ok()?;
     RawValue::from_string(text.replace(['\n', '\r'], " ")).ok()
 }
 
-/// A time of a record in RFC 3339 form.
-fn rfc3339(micros: u64) -> String {
+/// A time in RFC 3339 form.
+pub fn rfc3339(micros: u64) -> String {
     let timestamp = i64::try_from(micros)
         .ok()
         .and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-pub use event::{EventLine, EventPlace};
+pub use event::{EventLine, EventPlace, json_on_one_line, rfc3339};
 pub use table::{Alignment, Table, printable};
 
 use crate::cli::failure::Stop;

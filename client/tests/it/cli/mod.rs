@@ -2,11 +2,16 @@
 
 mod append;
 mod bench;
+mod bench_reading;
+mod command;
 mod examples;
+mod operate;
 mod pair;
 mod reading;
+mod side_by_side;
 mod status;
 mod tail;
+mod transfer;
 
 use std::io::{Read, Write as _};
 use std::net::TcpListener;
@@ -249,8 +254,10 @@ fn an_absent_broker_is_exit_5_within_the_time_out() {
 #[test]
 fn an_unknown_store_is_exit_4() {
     let topology = Topology::start(&["orders:1"]);
-    let rows: [&[&str]; 4] = [
+    let rows: [&[&str]; 6] = [
         &["append", "absent", "a-1", "--type", "T", "--data", "1", "--expect", "any"],
+        &["import", "absent", "-"],
+        &["export", "absent"],
         &["read", "absent", "a-1"],
         &["replay", "absent"],
         &["status", "absent"],

@@ -18,7 +18,7 @@ use crate::cli::bench::now;
 use crate::cli::failure::Failure;
 
 /// Size of one write: the page that a sync carries at least.
-const WRITE_BYTES: usize = 4096;
+pub const WRITE_BYTES: usize = 4096;
 /// Writes until the file is full; then they start again at its beginning.
 const FILE_WRITES: u64 = 4096;
 

@@ -19,6 +19,8 @@ use crate::cli::failure::Failure;
 pub const LISTENING: &str = "raw broker listening on ";
 /// What the other node prints before the endpoint that it is bound to.
 pub const PEER_LISTENING: &str = "raw peer listening on ";
+/// What the source prints before the endpoint that it is bound to.
+pub const SOURCE_LISTENING: &str = "raw source listening on ";
 /// What the broker prints when the worker has reported.
 pub const WORKER_READY: &str = "raw broker has its worker";
 
@@ -75,6 +77,58 @@ pub fn peer() -> Result<(), Failure> {
     }
 }
 
+/// What a source is asked for.
+///
+/// ```text
+/// 0  4 count   4  4 bytes of each   8 .. anything: a question may be as long as it likes
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Messages.
+    pub count: u32,
+    /// Bytes of each.
+    pub bytes: u32,
+}
+
+impl Wanted {
+    /// The question, filled up to so many bytes.
+    pub fn encode(self, bytes_min: usize) -> Vec<u8> {
+        let mut question: Vec<u8> =
+            [self.count, self.bytes].into_iter().flat_map(u32::to_le_bytes).collect();
+        question.resize(bytes_min.max(question.len()), 0x5a);
+        question
+    }
+
+    fn decode(question: &[u8]) -> Option<Self> {
+        let field = |at: usize| {
+            let bytes = question.get(at..at + 4)?;
+            bytes.try_into().ok().map(u32::from_le_bytes)
+        };
+        Some(Self { count: field(0)?, bytes: field(4)? })
+    }
+}
+
+/// Sends as many messages as it is asked for, each copied once, as history is out of the page
+/// cache, until its parent is gone.
+///
+/// # Errors
+/// [`Failure`] when the socket fails.
+pub fn source() -> Result<(), Failure> {
+    end_with_parent()?;
+    let (socket, endpoint) = bound_router()?;
+    announce(&format!("{SOURCE_LISTENING}{endpoint}"))?;
+    let mut answer = Vec::new();
+    loop {
+        let frames = receive(&socket)?;
+        let [client, question] = &frames[..] else { continue };
+        let Some(wanted) = Wanted::decode(question) else { continue };
+        answer.resize(usize::try_from(wanted.bytes).unwrap_or(0), 0x5a);
+        for _ in 0..wanted.count {
+            socket.send_multipart([&client[..], &answer[..]], 0).map_err(socket_failed)?;
+        }
+    }
+}
+
 fn bound_router() -> Result<(zmq::Socket, Endpoint), Failure> {
     let socket = net::socket(&Context::new(), SocketType::ROUTER).map_err(socket_failed)?;
     let any = "tcp://127.0.0.1:*".parse::<Endpoint>();
@@ -103,7 +157,10 @@ fn receive(socket: &zmq::Socket) -> Result<Vec<Message>, Failure> {
 
 /// The parent holds the other end of standard input; when it is gone, however that happened, this
 /// process goes too.
-fn end_with_parent() -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure`] when no thread can be started that watches for it.
+pub fn end_with_parent() -> Result<(), Failure> {
     let watch = || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -112,7 +169,11 @@ fn end_with_parent() -> Result<(), Failure> {
     thread.map(|_| ()).map_err(|error| Failure::system("can't start a thread", &error))
 }
 
-fn announce(line: &str) -> Result<(), Failure> {
+/// Prints a line for the parent.
+///
+/// # Errors
+/// [`Failure`] when nobody reads it.
+pub fn announce(line: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
@@ -122,4 +183,20 @@ fn announce(line: &str) -> Result<(), Failure> {
 /// A failure of a socket between processes of this tool.
 pub fn socket_failed(error: Error) -> Failure {
     broken(format!("a socket of the measurement failed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_says_what_is_wanted() {
+        let wanted = Wanted { count: 7, bytes: 40_000 };
+        for bytes_min in [0, 8, 100] {
+            let question = wanted.encode(bytes_min);
+            assert_eq!(question.len(), bytes_min.max(8));
+            assert_eq!(Wanted::decode(&question), Some(wanted));
+        }
+        assert_eq!(Wanted::decode(&[0; 7]), None);
+    }
 }
