@@ -9,15 +9,16 @@ use store::{Durability, server::units::parse_size};
 use crate::{
     dump::Dump,
     faults::Schedule,
-    quickstart::{Run, RunError, Workload, progress::Progress, serve},
-    topology::TopologyConfig,
+    quickstart::{Run, RunError, Workload, commands, progress::Progress, serve},
+    topology::{TopologyConfig, TopologyError},
 };
 
 /// Which partitions each of the two pairs hosts.
 const HOSTED: [RangeInclusive<u16>; 2] = [0..=1, 2..=3];
 
 /// Starts a broker that is a witness, two pairs of stores and two projection hosts, appends a data
-/// set while some of them are killed, and proves that nothing was lost, doubled or altered.
+/// set while some of them are killed, and proves that nothing was lost, doubled or altered. Then it
+/// sends commands through Titanic while nobody is there for them.
 #[derive(Debug, Parser)]
 #[command(name = "quickstart", version)]
 pub struct Flags {
@@ -85,12 +86,15 @@ impl Flags {
         let mut progress = Progress::new();
         let run = self.into_run(&progress)?;
         let (report, mut topology) = run.execute(&mut progress)?;
-        println!("{report}");
-        if serve && report.failures().is_empty() {
-            serve::until_stopped(&mut topology)?;
+        let (commands, mut titanic) = commands::run(&mut topology, &progress)?;
+        println!("{report}{commands}");
+        let sound = report.failures().is_empty() && commands.failures().is_empty();
+        if serve && sound {
+            serve::until_stopped(&mut topology, &mut titanic)?;
         }
+        titanic.stop().map_err(TopologyError::from)?;
         topology.stop()?;
-        Ok(if report.failures().is_empty() { Ending::Sound } else { Ending::Failed })
+        Ok(if sound { Ending::Sound } else { Ending::Failed })
     }
 
     fn into_run(self, progress: &Progress) -> Result<Run, RunError> {
@@ -121,6 +125,7 @@ impl Flags {
             hosted: HOSTED.to_vec(),
             copies: self.copies,
             durability: if self.copies == 1 { Durability::Local } else { Durability::Pair },
+            commands: true,
             links: false,
             store_flags,
             seed: self.seed,

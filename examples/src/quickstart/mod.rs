@@ -7,6 +7,7 @@
 //!                      nemesis: kill -9, stop, start again; forwarders drop feed messages
 //! ```
 
+pub mod commands;
 pub mod flags;
 pub mod load;
 pub mod meter;
@@ -32,6 +33,7 @@ use crate::{
     faults::{Fault, Schedule, Target},
     history::{History, Verdict},
     quickstart::{
+        commands::CommandsError,
         load::LoadError,
         meter::Meter,
         nemesis::{Happened, Nemesis},
@@ -65,6 +67,9 @@ pub enum RunError {
     /// An append.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Commands.
+    #[error(transparent)]
+    Commands(#[from] CommandsError),
     /// The final reads.
     #[error(transparent)]
     Verify(#[from] VerifyError),

@@ -6,7 +6,7 @@ use broker::net::{Endpoint, stop_on_signals};
 
 use crate::{
     quickstart::RunError,
-    topology::{STORE, Topology},
+    topology::{STORE, Titanic, Topology},
 };
 
 /// How often the children are looked after.
@@ -23,7 +23,8 @@ fn invitation(broker: &Endpoint) -> String {
          \x20     --expect none \\\n\
          \x20     --data '{{\"customer\":17,\"country\":\"IS\",\"currency\":\"ISK\"}}'\n\
          \x20 cargo run --release --bin starlog -- read {STORE} order-17 -o ndjson\n\
-         \x20 cargo run --release --bin starlog -- tail {STORE} -o ndjson\n"
+         \x20 cargo run --release --bin starlog -- tail {STORE} -o ndjson\n\
+         \x20 cargo run --release --bin starlog -- command send echo hello\n"
     )
 }
 
@@ -31,7 +32,10 @@ fn invitation(broker: &Endpoint) -> String {
 ///
 /// # Errors
 /// [`RunError`] if a child ends by itself, or signals cannot be caught.
-pub(super) fn until_stopped(topology: &mut Topology) -> Result<(), RunError> {
+pub(super) fn until_stopped(
+    topology: &mut Topology,
+    titanic: &mut Titanic,
+) -> Result<(), RunError> {
     let what = String::from("signals cannot be caught");
     let stop = stop_on_signals().map_err(|reason: io::Error| RunError::Io { what, reason })?;
     topology.start_hosts()?;
@@ -39,7 +43,8 @@ pub(super) fn until_stopped(topology: &mut Topology) -> Result<(), RunError> {
     while !stop.is_requested() {
         // Read and forgotten: a host that is never listened to would fill its pipe.
         topology.host_statuses();
-        if let Err(error) = topology.check_alive() {
+        let alive = topology.check_alive();
+        if let Err(error) = alive.and_then(|()| Ok(titanic.check_alive()?)) {
             // Ctrl-C reaches the children as well, and they may be quicker than we are.
             std::thread::sleep(LOOK_INTERVAL);
             return if stop.is_requested() { Ok(()) } else { Err(error.into()) };

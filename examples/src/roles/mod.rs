@@ -1,4 +1,4 @@
-//! What a child process is: `quickstart --as broker|store|host …`.
+//! What a child process is: `quickstart --as broker|store|titanic|host …`.
 //!
 //! A role takes the flags of its own program, as far as the topology uses them, and does nothing
 //! but call that program's `run`. Only the projection host is a program of this crate.
@@ -11,7 +11,7 @@ use broker::{config::WitnessConfig, net::Endpoint};
 use clap::{Parser, Subcommand};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use store::{
-    Durability, NodeOptions,
+    Durability, NodeOptions, StoreName,
     pair::{PairSettings, PairTiming, Role as PairRole},
     server::units::{StoreSpec, parse_duration, parse_range},
 };
@@ -28,6 +28,9 @@ pub enum RoleError {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::server::RunError),
+    /// Titanic.
+    #[error(transparent)]
+    Titanic(#[from] titanic::server::RunError),
     /// The projection host.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -56,6 +59,15 @@ enum Role {
     },
     /// What `starlog-store` is.
     Store(StoreFlags),
+    /// What `starlog-titanic` is.
+    Titanic {
+        #[arg(long, required = true)]
+        broker: Vec<Endpoint>,
+        #[arg(long)]
+        store: StoreName,
+        #[arg(long)]
+        data: PathBuf,
+    },
     /// A projection host.
     Host(HostFlags),
 }
@@ -66,8 +78,8 @@ struct StoreFlags {
     broker: Vec<Endpoint>,
     #[arg(long)]
     data: PathBuf,
-    #[arg(long)]
-    store: StoreSpec,
+    #[arg(long = "store", required = true)]
+    stores: Vec<StoreSpec>,
     #[arg(long, value_parser = parse_range)]
     host: RangeInclusive<u16>,
     #[arg(long, value_parser = parse_durability)]
@@ -130,6 +142,15 @@ pub fn run(program: &OsString, arguments: impl Iterator<Item = OsString>) -> Res
             Ok(broker::server::run(config)?)
         }
         Role::Store(flags) => Ok(store::server::run(&flags.into_config())?),
+        Role::Titanic { broker, store, data } => {
+            let config = titanic::config::Config {
+                brokers: broker,
+                store,
+                data: Some(data),
+                ..Default::default()
+            };
+            Ok(titanic::server::run(&config)?)
+        }
         Role::Host(flags) => Ok(host::run(flags)?),
     }
 }
@@ -145,7 +166,7 @@ impl StoreFlags {
         store::server::config::Config {
             brokers: self.broker,
             data: self.data,
-            stores: vec![self.store],
+            stores: self.stores,
             host: Some(self.host),
             listen: self.listen,
             feed: self.feed,

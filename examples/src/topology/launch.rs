@@ -8,7 +8,7 @@ use store::Durability;
 use crate::{
     faults::{Side, StoreId},
     process::Launch,
-    topology::{STORE, links::Neighbours},
+    topology::{COMMAND_STORE, STORE, links::Neighbours},
     views::ProjectionName,
 };
 
@@ -32,6 +32,8 @@ pub struct TopologyConfig {
     pub copies: usize,
     /// When an append is acknowledged.
     pub durability: Durability,
+    /// Whether the first pair also keeps the store of commands.
+    pub commands: bool,
     /// Whether stores reach all others through links that can be cut.
     pub links: bool,
     /// Further flags of the stores, as `starlog-store` takes them.
@@ -139,6 +141,11 @@ impl TopologyConfig {
             ("--feed", sockets.feed.as_str().into()),
             ("--advertise-feed", sockets.announced_feed.as_str().into()),
         ];
+        if self.commands && id.pair == 0 {
+            // As many partitions as the pair hosts, so that it hosts all of them.
+            let partitions = self.hosted.first().map_or(1, |hosted| hosted.end() + 1);
+            flags.push(("--store", format!("{COMMAND_STORE}:{partitions}").into()));
+        }
         flags.extend(neighbours.brokers.iter().map(|at| ("--broker", at.as_str().into())));
         if let Some(pair) = &sockets.pair {
             let role = if id.side == Side::A { "primary" } else { "backup" };
@@ -149,6 +156,18 @@ impl TopologyConfig {
         let mut launch = self.launch(&format!("store-{id}"), "store", flags);
         launch.arguments.extend(self.store_flags.iter().map(OsString::from));
         launch
+    }
+
+    /// Folder of Titanic.
+    #[must_use]
+    pub fn titanic_folder(&self) -> PathBuf {
+        self.data.join("titanic")
+    }
+
+    pub(super) fn titanic_launch(&self, brokers: &[Endpoint]) -> Launch {
+        let flags = [("--store", COMMAND_STORE.into()), ("--data", self.titanic_folder().into())];
+        let brokers = brokers.iter().map(|broker| ("--broker", broker.as_str().into()));
+        self.launch("titanic", "titanic", flags.into_iter().chain(brokers))
     }
 
     pub(super) fn host_launch(&self, index: usize, brokers: &[Endpoint]) -> Launch {

@@ -21,12 +21,14 @@ mod launch;
 pub mod links;
 mod pairs;
 mod start;
+mod titanic;
 
 pub use error::TopologyError;
 pub use host_status::HostStatus;
 pub use launch::TopologyConfig;
 pub(crate) use launch::VIEWS_FILE;
 pub use pairs::PairView;
+pub use titanic::Titanic;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,6 +56,8 @@ use crate::{
 
 /// Name of the store.
 pub const STORE: &str = "orders";
+/// Name of the store that Titanic keeps commands in.
+pub const COMMAND_STORE: &str = "commands";
 
 /// How long a child may take to say that it is there.
 const START_PATIENCE: Duration = Duration::from_secs(20);

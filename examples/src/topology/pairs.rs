@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
-use store::wire::status::StatusReply;
+use store::wire::status::{PartitionStatus, StatusReply};
 
 use crate::{
     clock::Deadline,
     faults::{SIDES, Side, StoreId, Target},
-    topology::{Topology, TopologyError},
+    topology::{STORE, Topology, TopologyError},
 };
 
 /// What both nodes hold of each partition, byte for byte: side A first.
@@ -48,11 +48,12 @@ impl PairView {
         self.leader().and_then(|side| self.nodes.get(&side)).map(|node| node.epoch)
     }
 
-    /// Committed sequences that a node tells, by partition.
+    /// Committed sequences that a node tells, by partition of the store [`STORE`].
     #[must_use]
     pub fn heads(&self, side: Side) -> BTreeMap<u16, u64> {
         let partitions = self.nodes.get(&side).map(|node| node.partitions.as_slice());
-        let heads = partitions.unwrap_or_default().iter();
+        let ours = |partition: &&PartitionStatus| partition.store == STORE;
+        let heads = partitions.unwrap_or_default().iter().filter(ours);
         heads.map(|partition| (partition.partition, partition.committed)).collect()
     }
 }
@@ -187,7 +188,7 @@ impl Topology {
 
 #[cfg(test)]
 mod tests {
-    use store::wire::status::{PairStatus, PartitionStatus};
+    use store::wire::status::PairStatus;
 
     use super::*;
 

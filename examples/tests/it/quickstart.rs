@@ -40,6 +40,8 @@ fn a_load_with_kills_and_dropped_messages_is_proved_sound() {
         "host 2: ",
         "equal to a full replay",
         "Best sellers",
+        "commands 300 accepted while their worker was away",
+        "300 replies collected",
     ] {
         assert!(report.contains(part), "{part:?} is missing:\n{report}");
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use broker::mdp;
-use client::{Client, EncodeEvent, ExpectedVersion, NewEvent};
+use client::{Client, EncodeEvent, ExpectedVersion, NewEvent, StoreName, command::wire::List};
 use starlog_examples::clock::Deadline;
 
 use crate::program;
@@ -24,6 +24,19 @@ struct Servers {
 }
 
 impl Servers {
+    /// The same with a Titanic.
+    fn with_titanic() -> (Self, titanic::server::Handle) {
+        let servers = Self::start();
+        let config = titanic::config::Config {
+            brokers: vec![servers.endpoint.parse().unwrap()],
+            store: StoreName::new("commands").unwrap(),
+            ..Default::default()
+        };
+        let titanic = titanic::server::start(&config).unwrap();
+        assert!(titanic.wait_serving(PATIENCE), "Titanic does not serve");
+        (servers, titanic)
+    }
+
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let broker = broker::server::start(broker::config::Config {
@@ -36,7 +49,7 @@ impl Servers {
         let store = store::server::start(&store::server::config::Config {
             brokers: vec![endpoint.clone()],
             data: folder.path().join("store"),
-            stores: vec!["orders:2".parse().unwrap()],
+            stores: ["orders:2", "commands:1"].map(|store| store.parse().unwrap()).to_vec(),
             ..Default::default()
         })
         .unwrap();
@@ -76,6 +89,14 @@ impl Sample {
                 return line;
             }
         }
+    }
+}
+
+impl Sample {
+    /// Waits until it has ended by itself, and well.
+    fn finish(&mut self) {
+        let ended = Deadline::after(PATIENCE).wait_for(|| self.child.try_wait().unwrap());
+        assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
     }
 }
 
@@ -165,4 +186,68 @@ fn chatters_hear_each_other_and_newcomers_hear_the_past() {
     björn.expect("ada: hello?");
     writeln!(björn.input, "hej").unwrap();
     ada.expect("björn: hej");
+}
+
+#[test]
+fn commands_outlive_their_sender_and_are_kept_once() {
+    let (servers, _titanic) = Servers::with_titanic();
+    let program = env!("CARGO_BIN_EXE_commands");
+    let words = ["letter", "hello", "world"];
+    {
+        let sample = servers.sample(program, &words);
+        sample.expect("hello: no reply yet");
+    }
+    let _worker = servers.sample(env!("CARGO_BIN_EXE_mdp_worker"), &[]);
+    let open = || {
+        let commands = Client::connect([servers.endpoint.as_str()]).unwrap().commands();
+        let list = List { state: None, service: None, after: None, limit: 10 };
+        commands.list(&list).unwrap().commands.len()
+    };
+    assert_eq!(open(), 2);
+    let again = Deadline::after(PATIENCE).wait_for(|| {
+        let mut sample = servers.sample(program, &words);
+        let line = sample.expect("hello: ");
+        sample.finish();
+        (!line.contains("no reply yet")).then_some(line)
+    });
+    assert_eq!(again.as_deref(), Some("hello: hello"));
+    let closed = Deadline::after(PATIENCE).wait_for(|| {
+        servers.sample(program, &words).finish();
+        (open() == 0).then_some(())
+    });
+    assert_eq!(closed, Some(()));
+    let sample = servers.sample(program, &words);
+    sample.expect("hello: closed by an earlier run");
+}
+
+#[test]
+fn the_saga_welcomes_everybody_once() {
+    let (servers, _titanic) = Servers::with_titanic();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("welcome.redb");
+    let arguments = [file.to_str().unwrap()];
+    let client = Client::connect([servers.endpoint.as_str()]).unwrap();
+    let orders = Deadline::after(PATIENCE).wait_for(|| client.store("orders").ok()).unwrap();
+    let say = |who: &str| {
+        let said = serde_json::json!({ "who": who, "words": "hello" });
+        let event = NewEvent::json("Said", &said).unwrap();
+        orders.append("chat-room", ExpectedVersion::Any, vec![event]).wait().unwrap();
+    };
+    let open = || {
+        let list = List { state: None, service: None, after: None, limit: 10 };
+        client.commands().list(&list).unwrap().commands.len()
+    };
+    let welcomed =
+        |count: usize| Deadline::after(PATIENCE).wait_for(|| (open() == count).then_some(()));
+    say("ada");
+    {
+        let sample = servers.sample(env!("CARGO_BIN_EXE_saga"), &arguments);
+        sample.expect("ada is welcomed");
+        say("ada");
+        assert_eq!(welcomed(1), Some(()));
+    }
+    say("björn");
+    let sample = servers.sample(env!("CARGO_BIN_EXE_saga"), &arguments);
+    sample.expect("björn is welcomed");
+    assert_eq!(welcomed(2), Some(()));
 }

@@ -12,7 +12,7 @@ const CRATES: [&str; 5] = ["broker", "store", "client", "titanic", "examples"];
 
 /// Machines and codecs: they are given bytes and the time, and touch nothing else. A folder means
 /// all that is in it.
-const PURE: [&str; 28] = [
+const PURE: [&str; 52] = [
     "broker/src/dialect",
     "broker/src/error_code.rs",
     "broker/src/liveness.rs",
@@ -20,6 +20,17 @@ const PURE: [&str; 28] = [
     "broker/src/slot.rs",
     "broker/src/witness",
     "client/src/append/coalescer.rs",
+    "client/src/call",
+    "client/src/command/body.rs",
+    "client/src/command/id.rs",
+    "client/src/command/pack.rs",
+    "client/src/command/shard.rs",
+    "client/src/command/step.rs",
+    "client/src/command/target.rs",
+    "client/src/command/tsp.rs",
+    "client/src/command/wire",
+    "client/src/command/wire.rs",
+    "client/src/command/worker.rs",
     "client/src/failover.rs",
     "client/src/gap.rs",
     "client/src/position.rs",
@@ -41,6 +52,19 @@ const PURE: [&str; 28] = [
     "store/src/server/session.rs",
     "store/src/slot.rs",
     "store/src/wire",
+    "titanic/src/bodies.rs",
+    "titanic/src/claims.rs",
+    "titanic/src/desk",
+    "titanic/src/dispatcher",
+    "titanic/src/figures.rs",
+    "titanic/src/intent.rs",
+    "titanic/src/life.rs",
+    "titanic/src/protocol.rs",
+    "titanic/src/reads.rs",
+    "titanic/src/record.rs",
+    "titanic/src/titanic",
+    "titanic/src/view.rs",
+    "titanic/src/writes.rs",
 ];
 
 /// What a pure file never says.
@@ -207,8 +231,7 @@ fn crates_have_front_pages() {
         if !fences.contains(&"```text") {
             findings.push(format!("{name}/src/lib.rs has no picture"));
         }
-        // Titanic has nothing yet to give an example of.
-        if name != "titanic" && !fences.iter().any(|fence| matches!(*fence, "```" | "```no_run")) {
+        if !fences.iter().any(|fence| matches!(*fence, "```" | "```no_run")) {
             findings.push(format!("{name}/src/lib.rs has no example"));
         }
     }

@@ -94,6 +94,7 @@ pub fn config(data: &Path, setup: &Setup) -> TopologyConfig {
         hosted: vec![0..=PARTITIONS - 1],
         copies: 2,
         durability: setup.durability,
+        commands: false,
         links: true,
         store_flags: setup.store_flags.iter().map(ToString::to_string).collect(),
         seed: 1,
