@@ -12,8 +12,15 @@ fn main() {
         );
     };
     // Cargo shows a path package's compiler warnings at every build; libzmq's are not ours to mend.
-    let flags = std::env::var("CXXFLAGS").unwrap_or_default();
-    std::env::set_var("CXXFLAGS", format!("{flags} -w"));
+    let mut flags = format!("{} -w", std::env::var("CXXFLAGS").unwrap_or_default());
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        // libzmq's own build finds these out, `zeromq_src` does not. Without the first, every
+        // message between two threads goes with a byte through a pair of Unix sockets.
+        for found in ["EVENTFD", "EVENTFD_CLOEXEC", "O_CLOEXEC", "SOCK_CLOEXEC"] {
+            flags.push_str(&format!(" -DZMQ_HAVE_{found}=1"));
+        }
+    }
+    std::env::set_var("CXXFLAGS", flags);
     zeromq_src::Build::new()
         .with_libsodium(Some(zeromq_src::LibLocation::new(lib, include)))
         .build();

@@ -31,12 +31,22 @@ struct Cell<T, E> {
 }
 
 enum State<T, E> {
-    Waiting(Option<Waker>),
+    Waiting(Waiters),
     /// Nobody waits: the result goes to this.
     Calling(Then<T, E>),
     Done(Result<T, E>),
     /// It went there.
     Given,
+}
+
+/// Who is to be told. Whoever comes for a result that is there already costs no system call, and
+/// that is most of them where many requests are answered by one message.
+#[derive(Default)]
+struct Waiters {
+    /// The task that polled last.
+    task: Option<Waker>,
+    /// Threads are blocked, or were.
+    threads: bool,
 }
 
 type Then<T, E> = Box<dyn FnOnce(Result<T, E>) + Send>;
@@ -59,7 +69,10 @@ impl<T, E> Cell<T, E> {
 
 /// A request's two ends. `abandoned` is what the waiter gets if the promise is dropped.
 pub(crate) fn pending<T, E>(abandoned: E) -> (Promise<T, E>, Pending<T, E>) {
-    let cell = Arc::new(Cell { state: Mutex::new(State::Waiting(None)), changed: Condvar::new() });
+    let cell = Arc::new(Cell {
+        state: Mutex::new(State::Waiting(Waiters::default())),
+        changed: Condvar::new(),
+    });
     let promise = Promise { cell: Arc::clone(&cell), abandoned: Some(abandoned) };
     (promise, Pending { cell })
 }
@@ -81,9 +94,12 @@ impl<T, E> Promise<T, E> {
             before => {
                 *state = State::Done(result);
                 drop(state);
-                self.cell.changed.notify_all();
-                if let State::Waiting(Some(waker)) = before {
-                    waker.wake();
+                let State::Waiting(waiters) = before else { return };
+                if waiters.threads {
+                    self.cell.changed.notify_all();
+                }
+                if let Some(task) = waiters.task {
+                    task.wake();
                 }
             }
         }
@@ -131,8 +147,10 @@ impl<T: Clone, E: Clone> Pending<T, E> {
     pub fn wait(&self) -> Result<T, E> {
         let mut state = self.cell.lock();
         loop {
-            if let State::Done(result) = &*state {
-                return result.clone();
+            match &mut *state {
+                State::Done(result) => return result.clone(),
+                State::Waiting(waiters) => waiters.threads = true,
+                State::Calling(_) | State::Given => {}
             }
             state = self.cell.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -145,8 +163,10 @@ impl<T: Clone, E: Clone> Pending<T, E> {
         let until = Instant::now() + timeout;
         let mut state = self.cell.lock();
         loop {
-            if let State::Done(result) = &*state {
-                return Some(result.clone());
+            match &mut *state {
+                State::Done(result) => return Some(result.clone()),
+                State::Waiting(waiters) => waiters.threads = true,
+                State::Calling(_) | State::Given => {}
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -174,7 +194,9 @@ impl<T: Clone, E: Clone> Future for Pending<T, E> {
         match &mut *self.cell.lock() {
             State::Done(result) => Poll::Ready(result.clone()),
             state => {
-                *state = State::Waiting(Some(context.waker().clone()));
+                if let State::Waiting(waiters) = state {
+                    waiters.task = Some(context.waker().clone());
+                }
                 Poll::Pending
             }
         }

@@ -39,17 +39,24 @@ pub struct Waiting<T> {
 /// While little is under way an append leaves at once and alone, for the sake of latency; while
 /// the window is full appends gather, and the next message takes them all. That makes messages
 /// larger exactly when there is more to do.
+///
+/// One answer sets many callers free, and their next appends come one after the other. If the
+/// first of them left alone, messages would fall apart into ever smaller ones, each as dear as a
+/// large one on its way through three processes. So while another message is under way the next
+/// one waits until it has half as many appends as the one before it, or for the next answer.
 #[derive(Debug)]
 pub struct Coalescer<T> {
     window: Window,
     queue: VecDeque<Waiting<T>>,
+    /// Appends in the message that left last.
+    last_count: usize,
 }
 
 impl<T> Coalescer<T> {
     /// An empty queue.
     #[must_use]
     pub fn new(window: Window) -> Self {
-        Self { window, queue: VecDeque::new() }
+        Self { window, queue: VecDeque::new(), last_count: 0 }
     }
 
     /// Adds an append behind the others.
@@ -62,7 +69,9 @@ impl<T> Coalescer<T> {
         let first = self.queue.front()?;
         let alone = under_way.messages == 0;
         let room = under_way.messages < self.window.messages && under_way.bytes < self.window.bytes;
-        if !alone && !room {
+        let worth_it = self.queue.len() >= self.last_count / 2;
+        let may_leave = alone || (room && worth_it);
+        if !may_leave {
             return None;
         }
         let durability = first.durability;
@@ -72,7 +81,8 @@ impl<T> Coalescer<T> {
             waiting.durability == durability && bytes <= MESSAGE_BYTES_MAX
         };
         let count = self.queue.iter().take(MESSAGE_APPENDS_MAX).take_while(fits).count();
-        Some(self.queue.drain(..count.max(1)).collect())
+        self.last_count = count.max(1);
+        Some(self.queue.drain(..self.last_count).collect())
     }
 
     /// Takes out an append whose time is over while it waited; call until `None`.
@@ -138,6 +148,29 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_not_much_smaller_than_the_one_before_it() {
+        let (mut coalescer, now) = filled(&[1; 9]);
+        assert_eq!(coalescer.next_message(under_way(0, 0)).unwrap().len(), 9);
+        let mut push = || {
+            let waiting = Waiting { bytes: 1, durability: None, deadline: now, append: 0 };
+            coalescer.push(waiting);
+            coalescer.next_message(under_way(1, 9)).map(|message| message.len())
+        };
+        assert_eq!([push(), push(), push(), push()], [None, None, None, Some(4)]);
+        assert_eq!([push(), push()], [None, Some(2)]);
+        assert_eq!([push(), push()], [Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn nothing_waits_while_nothing_is_under_way() {
+        let (mut coalescer, _) = filled(&[1; 9]);
+        assert_eq!(coalescer.next_message(under_way(0, 0)).unwrap().len(), 9);
+        let (other, _) = filled(&[1]);
+        coalescer.queue = other.queue;
+        assert_eq!(coalescer.next_message(under_way(0, 0)).unwrap().len(), 1);
+    }
+
+    #[test]
     fn a_giant_travels_alone_and_order_is_kept() {
         let (mut coalescer, _) = filled(&[10, 3 * 1024 * 1024, 10, 20]);
         let mut next = || appends(coalescer.next_message(under_way(0, 0)));
@@ -152,7 +185,7 @@ mod tests {
         let (mut coalescer, _) = filled(&vec![1; MESSAGE_APPENDS_MAX + 5]);
         let first = coalescer.next_message(under_way(0, 0)).unwrap();
         assert_eq!(first.len(), MESSAGE_APPENDS_MAX);
-        assert_eq!(coalescer.next_message(under_way(1, 1)).unwrap().len(), 5);
+        assert_eq!(coalescer.next_message(under_way(0, 0)).unwrap().len(), 5);
     }
 
     #[test]

@@ -7,6 +7,10 @@ use super::segments::Segments;
 use crate::event::{Epoch, Sequence};
 use crate::record::{RECORD_HEADER_BYTES, RecordError, RecordView, decode};
 
+/// Read at first where a record stands alone. Each further one is taken to be hardly longer than
+/// the one before it: streams are made of like events, and every page that is read in vain is
+/// dear where a hundred records stand in a hundred places.
+const ALONE_BYTES: usize = 1024;
 /// Records so near to each other are read in one go, with what lies between.
 const NEAR_BYTES: u32 = 8 * 1024;
 /// Most bytes read in one go.
@@ -30,12 +34,15 @@ pub(crate) struct Gathered {
     /// Epoch of the last one.
     pub(crate) epoch: Epoch,
     bytes_max: usize,
+    /// Bytes that the next record probably has.
+    guess_bytes: usize,
 }
 
 impl Gathered {
     pub(crate) const fn new(bytes_max: usize) -> Self {
         let (last, epoch) = (Sequence::ZERO, Epoch::ZERO);
-        Self { bytes: Vec::new(), count: 0, last, epoch, bytes_max }
+        let guess_bytes = ALONE_BYTES;
+        Self { bytes: Vec::new(), count: 0, last, epoch, bytes_max, guess_bytes }
     }
 
     /// Adds a record unless it would be too much. The first one always fits.
@@ -44,6 +51,7 @@ impl Gathered {
             return false;
         }
         self.bytes.extend_from_slice(record);
+        self.guess_bytes = record.len() + record.len() / 4;
         self.count += 1;
         self.last = view.sequence();
         self.epoch = view.epoch();
@@ -67,7 +75,7 @@ pub(crate) fn gather(
         let low = near.iter().map(|place| place.offset).min().unwrap_or(first.offset);
         let high = near.iter().map(|place| place.offset).max().unwrap_or(first.offset);
         let span = Located { offset: low, ..segment.clone() };
-        let bytes = read(&span, to_usize(high - low) + GUESS_BYTES)?;
+        let bytes = read(&span, to_usize(high - low) + out.guess_bytes)?;
         for place in near {
             let at = Located { offset: place.offset, sequence: place.sequence, ..segment.clone() };
             let part = bytes.get(to_usize(place.offset - low)..).unwrap_or_default();
