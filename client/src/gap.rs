@@ -2,28 +2,31 @@
 
 use store::event::{Epoch, Sequence};
 
-/// What a feed message covers: the sequences after `previous` up to `last`.
+/// What a feed message covers: the sequences after `previous` up to `last`. In a filtered feed
+/// nothing of the filter's lies there but the records of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// Reign under which it was sent.
     pub epoch: Epoch,
-    /// The sequence before its first (exclusive).
+    /// The last sequence of the topic before its first (exclusive).
     pub previous: Sequence,
-    /// Its last sequence (inclusive); equal to `previous` in a heartbeat, which shows the head.
+    /// Its last sequence (inclusive). In a heartbeat, which has no records, it shows the head; it
+    /// equals `previous` unless the feed is filtered.
     pub last: Sequence,
 }
 
 /// What to do with a feed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is next: take its records after `after` (exclusive). Those up to `after` were had.
+    /// It is next: take its records after `after` (exclusive), if it has any. Those up to `after`
+    /// were had.
     Deliver {
         /// Records up to here (inclusive) are duplicates.
         after: Sequence,
     },
-    /// All of it was had, or a heartbeat says nothing new.
+    /// All of it was covered before, or a heartbeat says nothing new.
     Duplicate,
-    /// Sequences are missing before it, or, for a heartbeat, up to it.
+    /// Sequences are missing up to its `previous`, which in a heartbeat is its last record.
     Gap {
         /// First missing sequence (inclusive).
         from: Sequence,
@@ -34,13 +37,14 @@ pub enum Verdict {
     Stale,
 }
 
-/// Watches the sequences of one partition (or of one stream, by version).
+/// Watches the sequences of one partition, or of one filter in it: then the place is how far the
+/// filter was covered, records or not.
 ///
 /// It judges and does not buffer: whoever owns it repairs a gap and tells it by
 /// [`GapDetector::delivered`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GapDetector {
-    /// Last sequence delivered (inclusive).
+    /// Last sequence covered (inclusive).
     last: Sequence,
     /// Highest epoch seen.
     epoch: Epoch,
@@ -53,7 +57,7 @@ impl GapDetector {
         Self { last, epoch }
     }
 
-    /// Last sequence delivered (inclusive).
+    /// Last sequence covered (inclusive).
     #[must_use]
     pub const fn last(&self) -> Sequence {
         self.last
@@ -73,9 +77,6 @@ impl GapDetector {
         self.epoch = span.epoch;
         if span.last <= self.last {
             return Verdict::Duplicate;
-        }
-        if span.previous == span.last {
-            return Verdict::Gap { from: self.last.next(), to: span.last };
         }
         if span.previous > self.last {
             return Verdict::Gap { from: self.last.next(), to: span.previous };
@@ -130,6 +131,11 @@ mod tests {
             ("an older reign's heartbeat", span(1, 50, 50), Verdict::Stale, 10),
             ("a new reign goes on", span(4, 10, 12), deliver(10), 12),
             ("a new reign with a gap", span(5, 12, 13), gap(11, 12), 10),
+            ("filtered: the next, and nothing else up to 30", span(3, 6, 30), deliver(10), 30),
+            ("filtered: nothing since our place", span(3, 10, 25), deliver(10), 25),
+            ("filtered: a record was missed", span(3, 11, 25), gap(11, 11), 10),
+            ("filtered: behind us", span(3, 4, 9), Verdict::Duplicate, 10),
+            ("filtered: a new reign, nothing lately", span(4, 2, 12), deliver(10), 12),
         ];
         for (name, message, verdict, place) in rows {
             let mut detector = GapDetector::new(Sequence(10), Epoch(3));

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use store::event::{Event, EventId, ExpectedVersion, NewEvent};
-use store::names::{StoreName, StreamName};
+use store::names::{CategoryName, StoreName, StreamName};
 use store::slot::{PartitionNumber, Slot};
 
 use crate::append::{Append, PendingAppend, checked, stream_name};
 use crate::client::{Client, Mark};
 use crate::pending::Pending;
-use crate::read::{ReadAll, ReadAllOptions, ReadError, ReadOptions, ReadStream, find};
+use crate::read::{
+    ReadAll, ReadAllOptions, ReadCategory, ReadCategoryOptions, ReadError, ReadOptions, ReadStream,
+    find,
+};
 use crate::subscription::{SubscribeOptions, Subscription, SubscriptionError};
 
 /// One store. Cheap to clone; many threads can use one handle.
@@ -96,6 +99,18 @@ impl StoreHandle {
         ReadAll::new(self.clone(), partition, &options)
     }
 
+    /// Reads the events of all streams of a category (the part of their names before the first
+    /// dash), lazily. A category that does not exist has no events.
+    pub fn read_category<C>(&self, category: C, options: ReadCategoryOptions) -> ReadCategory
+    where
+        C: TryInto<CategoryName>,
+        C::Error: std::fmt::Display,
+    {
+        let category = category.try_into();
+        let category = category.map_err(|error| ReadError::InvalidArgument(error.to_string()));
+        ReadCategory::new(self.clone(), category, &options)
+    }
+
     /// Finds events by their ids, among all streams that live in the same partition as `stream`:
     /// the scope of an id is its partition. `None` where no committed event has the id.
     ///
@@ -118,7 +133,8 @@ impl StoreHandle {
     /// partition.
     ///
     /// # Errors
-    /// [`SubscriptionError`] when a partition does not exist or sockets can't be made.
+    /// [`SubscriptionError`] when a partition does not exist or has nothing to do with the filter,
+    /// or sockets can't be made.
     pub fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription, SubscriptionError> {
         Subscription::new(self.clone(), options)
     }

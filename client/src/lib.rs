@@ -21,7 +21,9 @@
 //! ```
 //!
 //! ```no_run
-//! use client::{Client, EncodeEvent, ExpectedVersion, NewEvent, ReadOptions, SubscribeOptions};
+//! use client::{
+//!     Client, EncodeEvent, ExpectedVersion, Filter, NewEvent, ReadOptions, SubscribeOptions,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let orders = Client::connect(["tcp://127.0.0.1:7400"])?.store("orders")?;
@@ -30,7 +32,8 @@
 //! for event in orders.read_stream("order-17", ReadOptions::default()) {
 //!     println!("{}", event?.event_type);
 //! }
-//! let mut subscription = orders.subscribe(SubscribeOptions::default())?;
+//! let only_orders = Filter::Category("order".parse()?);
+//! let mut subscription = orders.subscribe(SubscribeOptions::default().only(only_orders))?;
 //! while let Some(batch) = subscription.next(std::time::Duration::from_secs(1))? {
 //!     println!("{} events up to {}", batch.events.len(), batch.position);
 //! }
@@ -82,7 +85,7 @@ pub mod machines {
 
 pub use append::{Append, AppendError, AppendReceipt, Durability, PendingAppend, StreamWrite};
 pub use broker::dialect::{
-    Detail, MemberTopology, PairTopology, ServiceTopology, StoreTopology, Topology,
+    AgentTopology, Detail, MemberTopology, PairTopology, ServiceTopology, StoreTopology, Topology,
     WitnessTopology, WitnessedNode,
 };
 pub use broker::error_code::{ErrorCode, Outcome};
@@ -98,13 +101,19 @@ pub use gap::{GapDetector, Span, Verdict};
 pub use handle::StoreHandle;
 pub use pending::Pending;
 pub use position::{Checkpoint, Lineage, Position};
-pub use read::{Direction, ReadAll, ReadAllOptions, ReadError, ReadOptions, ReadStream};
+pub use read::{
+    Direction, ReadAll, ReadAllOptions, ReadCategory, ReadCategoryOptions, ReadError, ReadOptions,
+    ReadStream,
+};
+pub use store::Filter;
 pub use store::event::{
     ContentType, Epoch, Event, EventId, ExpectedVersion, NewEvent, Sequence, Signature, Version,
 };
-pub use store::names::{EventType, NameError, StoreName, StreamName};
+pub use store::names::{CategoryName, EventType, NameError, StoreName, StreamName};
 pub use store::slot::PartitionNumber;
-pub use store::wire::status::{NeighbourStatus, PairStatus, PartitionStatus, StatusReply};
+pub use store::wire::status::{
+    DiskStatus, NeighbourStatus, PairStatus, PartitionStatus, ReadsStatus, StatusReply,
+};
 pub use subscription::{
     Batch, OnGap, SubscribeOptions, Subscription, SubscriptionCounters, SubscriptionError,
 };

@@ -124,6 +124,30 @@ class Subscriptions(Topology):
         self.assertGreaterEqual(subscription.gaps_repaired, 1)
         self.expect_all(seen)
 
+    def test_a_category_is_followed_and_its_place_goes_on_without_it(self) -> None:
+        carts = [stream.replace("order", "cart") for stream in STREAMS]
+        for cart in carts:
+            self.store.append(cart, "none", [order(1)])
+        self.fill(30)
+        subscription = self.subscribe(category="cart")
+        seen = self.collect(subscription, 6)
+        for cart in carts:
+            self.store.append(cart, 1, [order(2), order(3)])
+        self.lose(subscription, 12)
+        seen += self.collect(subscription, 12)
+        self.assertGreaterEqual(subscription.gaps_repaired, 1)
+        wanted = sorted(3 * [partition_of(cart, 2) for cart in carts])
+        self.assertEqual(sorted(partition for partition, _ in seen), wanted)
+        for partition in (0, 1):
+            own = [sequence for number, sequence in seen if number == partition]
+            self.assertEqual(own, sorted(set(own)), "each event once, upwards")
+        self.fill(30)
+        deadline = time.monotonic() + PATIENCE
+        while sum(place.sequence for place in subscription.places.values()) < 6 + 30 + 12 + 30:
+            batch = subscription.next(deadline - time.monotonic())
+            assert batch is not None, f"the place stays at {subscription.places}"
+            self.assertEqual(batch.events, [], "nothing else comes")
+
     def lose(self, subscription: Subscription, count: int) -> None:
         """Takes feed messages away from a subscription until these events are among them."""
         deadline = time.monotonic() + PATIENCE

@@ -106,8 +106,9 @@ class Topology(unittest.TestCase):
         self.addCleanup(broker.close)
         return Store(broker, "orders")
 
-    def subscribe(self, places: dict[int, Position] | None = None) -> Subscription:
-        subscription = Subscription(self.store, places or {})
+    def subscribe(self, places: dict[int, Position] | None = None,
+                  category: str = "") -> Subscription:
+        subscription = Subscription(self.store, places or {}, category)
         self.addCleanup(subscription.close)
         return subscription
 

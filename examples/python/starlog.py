@@ -287,6 +287,7 @@ class Block:
     lineage: bytes
     epoch: int
     head: int
+    end: bool
     events: list[Event]
 
 
@@ -300,14 +301,17 @@ class Replay:
     def close(self) -> None:
         self._socket.close(linger=0)
 
-    def read(self, store: str, partition: int, place: Position,
+    def read(self, store: str, partition: int, place: Position, category: str = "",
              timeout: float = 5.0) -> Iterator[Block]:
-        """Everything behind `place` that is committed now; at least one block, maybe empty.
+        """Everything behind `place` that is committed now, or what is of a category there; at least
+        one block, maybe empty. At the end of a category all up to the head was looked at.
 
         The store compares the place's epoch with its own history: `AHEAD_OF_LOG`.
         """
+        names = store.encode() + category.encode()
         body = READ_BODY.pack(place.sequence + 1, 0, 0, 0, WINDOW_BYTES, place.epoch, 1 << 20,
-                              partition, 0, 0, len(store.encode()), 0) + store.encode()
+                              partition, 3 if category else 0, 0, len(store.encode()),
+                              len(category.encode())) + names
         return self._blocks(body, timeout)
 
     def read_stream(self, store: str, partition: int, stream: str,
@@ -339,7 +343,7 @@ class Replay:
                 credit += len(raw)
                 if not ended:
                     self._send(CREDIT, struct.pack("<Q", credit))
-                yield Block(lineage, epoch, newest, events)
+                yield Block(lineage, epoch, newest, ended, events)
         finally:
             if not ended and not self._socket.closed:
                 self._send(CANCEL, b"")
@@ -372,9 +376,18 @@ def partition_of(stream: str, partitions: int) -> int:
 FEED = struct.Struct("<3sBB3x16s3Q2IQ")
 
 
+def topic(store: str, partition: int, category: str = "") -> bytes:
+    """What to subscribe to: a partition, or what is of a category in it."""
+    kind, rest = (b"C", category.encode() + b"\0") if category else (b"P", b"")
+    return kind + store.encode() + b"\0" + partition.to_bytes(2, "big") + rest
+
+
 @dataclass(frozen=True)
 class FeedMessage:
-    """What a leader said: records `previous + 1` to `last`, or, in a heartbeat, none."""
+    """What a leader said: records `previous + 1` to `last`, or, in a heartbeat, none.
+
+    Of a category these are all that lie there, and a heartbeat, too, may lead on to its `last`.
+    """
 
     partition: int
     lineage: bytes
@@ -389,15 +402,15 @@ class FeedMessage:
 class Feed:
     """The live records of some partitions, from all processes that may come to lead them."""
 
-    def __init__(self, context: zmq.Context, endpoints: set[str], store: str,
-                 partitions: int) -> None:
+    def __init__(self, context: zmq.Context, endpoints: set[str], store: str, partitions: int,
+                 category: str = "") -> None:
         self._socket = context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._topic = b"P" + store.encode() + b"\0"
+        self._partitions = {topic(store, number, category): number for number in range(partitions)}
         for endpoint in endpoints:
             self._socket.connect(endpoint)
-        for partition in range(partitions):
-            self._socket.subscribe(self._topic + partition.to_bytes(2, "big"))
+        for name in self._partitions:
+            self._socket.subscribe(name)
 
     def close(self) -> None:
         self._socket.close(linger=0)
@@ -406,12 +419,11 @@ class Feed:
         """The next message, or nothing within the time."""
         if not self._socket.poll(max(0, round(timeout * 1000))):
             return None
-        topic, head, *rest = self._socket.recv_multipart()
+        name, head, *rest = self._socket.recv_multipart()
         magic, version, _, lineage, epoch, previous, last, count, beat, cut = FEED.unpack(head)
         if (magic, version) != (b"SLF", 1):
             raise Damaged("a feed message of another version")
         events = list(records(rest[0])) if rest else []
         if len(events) != count:
             raise Damaged(f"a feed message of {count} records has {len(events)}")
-        partition = int.from_bytes(topic[len(self._topic):], "big")
-        return FeedMessage(partition, lineage, epoch, previous, last, beat / 1000, cut, events)
+        return FeedMessage(self._partitions[name], lineage, epoch, previous, last, beat / 1000, cut, events)

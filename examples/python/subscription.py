@@ -1,8 +1,9 @@
-"""A subscription: every event of a store once, in order within each partition.
+"""A subscription: every event of a store, or of a category, once, in order within each partition.
 
 Feed messages are numbered: each says after which sequence it begins. Whatever is missing, because
 it was lost on the way or lies before the subscription, is the same kind of gap, and replay fills it
-(`store/PROTOCOL.md`, "Feed" and "Replay").
+(`store/PROTOCOL.md`, "Feed" and "Replay"). A category's places are the partition's sequences, too:
+they tell how far it was looked through, whether there was something of it or not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from starlog import (RETRY, Damaged, Event, Feed, FeedMessage, Position, Replay, StarlogError,
                      Store)
@@ -21,7 +23,7 @@ PAUSE = 0.1
 
 @dataclass(frozen=True)
 class Batch:
-    """Events of one partition that follow each other, between two positions."""
+    """The events of one partition, or of the category in it, between two positions."""
 
     partition: int
     before: Position
@@ -30,13 +32,14 @@ class Batch:
 
 
 class Subscription:
-    """Feed and replay of all partitions of a store, spliced.
+    """Feed and replay of all partitions of a store, or of a category in them, spliced.
 
+    A batch may have no events of the category, and only tell that there are none.
     `AHEAD_OF_LOG` is raised if the history that speaks now does not hold what was read.
     """
 
-    def __init__(self, store: Store, places: dict[int, Position]) -> None:
-        self._store, self.places = store, dict(places)
+    def __init__(self, store: Store, places: dict[int, Position], category: str = "") -> None:
+        self._store, self.places, self._category = store, dict(places), category
         self.gaps_repaired = 0
         self._reigns: dict[int, int] = {}
         self._heard: dict[int, float] = {}
@@ -89,7 +92,7 @@ class Subscription:
             return
         self._leaders = {m["partition"]: m["replay"] for m in known["members"] if m["leader"]}
         self.feed = Feed(self._store.broker.context, {m["feed"] for m in known["members"]},
-                         self._store.name, known["partitions"])
+                         self._store.name, known["partitions"], self._category)
         self._heard = dict.fromkeys(range(known["partitions"]), time.monotonic())
 
     def _take(self, message: FeedMessage) -> Iterator[Batch]:
@@ -113,8 +116,8 @@ class Subscription:
         fresh = [event for event in message.events if event.sequence > place.sequence]
         place = replace(place, lineage=message.lineage, epoch=message.epoch)
         self.places[partition] = place
-        if fresh:
-            yield self._advance(partition, place, fresh)
+        if message.last > place.sequence:
+            yield self._advance(partition, place, fresh, message.last)
 
     def _history(self, partition: int) -> Iterator[Batch]:
         """Replays from the place to the head, as far as one reign brings us."""
@@ -127,7 +130,8 @@ class Subscription:
         place = self.places[partition]
         reign = None
         try:
-            for block in self._replays[endpoint].read(self._store.name, partition, place):
+            replay = self._replays[endpoint]
+            for block in replay.read(self._store.name, partition, place, self._category):
                 compare(place, block.lineage, block.epoch, None)
                 # A node that lags cannot say whether our place is in the newer history, and only
                 # the beginning of a read is compared with it.
@@ -137,21 +141,35 @@ class Subscription:
                 reign = block.epoch
                 place = replace(place, lineage=block.lineage, epoch=reign)
                 self.places[partition] = place
-                if block.events:
-                    yield self._advance(partition, place, block.events)
+                last = block.events[-1].sequence if block.events else place.sequence
+                if block.end and self._category:
+                    last = max(last, block.head)
+                if last > place.sequence:
+                    yield self._advance(partition, place, block.events, last)
                     place = self.places[partition]
         except StarlogError as error:
             if error.code not in RETRY:
                 raise
             self.close()
 
-    def _advance(self, partition: int, place: Position, events: list[Event]) -> Batch:
-        expected = range(place.sequence + 1, place.sequence + 1 + len(events))
-        if [event.sequence for event in events] != list(expected):
-            raise Damaged(f"{events[0].sequence}… does not follow {place.sequence}")
-        after = replace(place, sequence=events[-1].sequence)
+    def _advance(self, partition: int, place: Position, events: list[Event], last: int) -> Batch:
+        """Goes on to `last`, if the events are what must come until there."""
+        sequences = [event.sequence for event in events]
+        if self._category:
+            right = (all(a < b for a, b in pairwise([place.sequence, *sequences, last + 1]))
+                     and all(category(event.stream) == self._category for event in events))
+        else:
+            right = sequences == list(range(place.sequence + 1, last + 1))
+        if not right:
+            raise Damaged(f"{sequences} do not lead from {place.sequence} to {last}")
+        after = replace(place, sequence=last)
         self.places[partition] = after
         return Batch(partition, place, after, events)
+
+
+def category(stream: str) -> str:
+    """What stands before a stream's first dash."""
+    return stream.partition("-")[0]
 
 
 def compare(place: Position, lineage: bytes, epoch: int, cut: int | None) -> None:

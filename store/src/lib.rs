@@ -41,6 +41,7 @@
 //! are the same on disk, on the wire and in a reader's hands.
 
 pub mod event;
+mod filter;
 mod index;
 pub mod log;
 pub mod names;
@@ -60,15 +61,16 @@ pub use event::{
     ContentType, Direction, Epoch, Event, EventId, ExpectedVersion, LogMark, NewEvent, Sequence,
     Signature, Version,
 };
+pub use filter::Filter;
 pub use index::IndexError;
 pub use log::disk;
 pub use log::{OpenError, ReadError};
-pub use names::{EventType, NameError, StoreName, StreamName};
+pub use names::{CategoryName, EventType, NameError, StoreName, StreamName};
 pub use node::{Node, NodeOptions, Store, StoreError, StoreInfo};
 pub use partition::{
     Answer, Append, AppendError, Block, CommitListener, CommitRule, CutError, Durability, Events,
-    LogReader, Lookup, Mode, MoveListener, Moved, Origin, Parked, Partition, PartitionStatus,
-    PoisonListener, Reader, Receipt, ReplicateAnswer, ReplicateError, Replicated, SignatureCheck,
-    StreamQuery, StreamWrite, Submission, Subscription, Watermarks,
+    FilteredQuery, LogReader, Lookup, Mode, MoveListener, Moved, Origin, Parked, Partition,
+    PartitionStatus, PoisonListener, Reader, Receipt, ReplicateAnswer, ReplicateError, Replicated,
+    SignatureCheck, StreamQuery, StreamWrite, Submission, Subscription, Watermarks,
 };
 pub use slot::{PartitionNumber, Slot};

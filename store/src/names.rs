@@ -39,6 +39,12 @@ pub enum NameError {
         /// What was named.
         what: &'static str,
     },
+    /// A dash in a category.
+    #[error("a category is what stands before a stream name's first dash: {name:?} contains one")]
+    Dash {
+        /// The name, escaped when printed.
+        name: String,
+    },
     /// A store name outside of its alphabet.
     #[error(
         "a store name has lower-case letters, digits and single dashes, and starts and ends with \
@@ -50,7 +56,7 @@ pub enum NameError {
     },
 }
 
-fn check_text(what: &'static str, bytes: &[u8], max: usize) -> Result<(), NameError> {
+fn check_text<'a>(what: &'static str, bytes: &'a [u8], max: usize) -> Result<&'a str, NameError> {
     if bytes.is_empty() || bytes.len() > max {
         return Err(NameError::Length { what, bytes: bytes.len(), min: 1, max });
     }
@@ -58,11 +64,19 @@ fn check_text(what: &'static str, bytes: &[u8], max: usize) -> Result<(), NameEr
     if text.chars().any(char::is_control) {
         return Err(NameError::Control { what });
     }
+    Ok(text)
+}
+
+fn any_text(_text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+fn no_dash(text: &str) -> Result<(), NameError> {
+    if text.contains('-') { Err(NameError::Dash { name: text.to_owned() }) } else { Ok(()) }
+}
+
 macro_rules! text_name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Bytes);
@@ -71,10 +85,11 @@ macro_rules! text_name {
             /// Checks and takes a name.
             ///
             /// # Errors
-            /// [`NameError`] when it is empty, too long, not UTF-8 or has control characters.
+            /// [`NameError`] when it is empty, too long, not UTF-8, has control characters, or
+            /// breaks the name's own rule.
             pub fn new(name: impl Into<Bytes>) -> Result<Self, NameError> {
                 let name = name.into();
-                check_text($what, &name, $max)?;
+                $check(check_text($what, &name, $max)?)?;
                 Ok(Self(name))
             }
 
@@ -130,11 +145,16 @@ macro_rules! text_name {
 text_name! {
     /// Name of a stream: 1 to 256 bytes of UTF-8 without control characters, by convention
     /// `category-id`. Names that start with `$` are the system's.
-    StreamName, "a stream name", STREAM_NAME_BYTES_MAX
+    StreamName, "a stream name", STREAM_NAME_BYTES_MAX, any_text
 }
 text_name! {
     /// Type of an event: 1 to 128 bytes of UTF-8 without control characters.
-    EventType, "an event type", EVENT_TYPE_BYTES_MAX
+    EventType, "an event type", EVENT_TYPE_BYTES_MAX, any_text
+}
+text_name! {
+    /// The part of stream names before their first dash, or a whole name without one: 1 to 256
+    /// bytes of UTF-8 without control characters and dashes.
+    CategoryName, "a category", STREAM_NAME_BYTES_MAX, no_dash
 }
 
 impl StreamName {
@@ -227,5 +247,16 @@ mod tests {
         assert!(StreamName::new(vec![0xff, 0xfe]).is_err());
         assert_eq!(StreamName::try_from("order-17").unwrap().category(), "order");
         assert!(StreamName::try_from("$topology").unwrap().is_system());
+    }
+
+    #[test]
+    fn categories() {
+        for (stream, category) in [("order-17", "order"), ("a-b-c", "a"), ("plain", "plain")] {
+            assert_eq!(StreamName::try_from(stream).unwrap().category(), category);
+            assert!(CategoryName::try_from(category).is_ok());
+        }
+        for name in ["", "order-17", "-", "a\0"] {
+            assert!(CategoryName::try_from(name).is_err(), "{name:?}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub struct Hello {
     pub version_max: u16,
     /// What the sender wants to be.
     pub role: Role,
-    /// Name and version of the program, for logs.
+    /// Name and version of the program, for logs and the topology.
     pub agent: String,
 }
 

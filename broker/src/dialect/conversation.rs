@@ -22,7 +22,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// What both kinds of link have to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkSettings {
-    /// Name and version of the program, for the broker's log.
+    /// Name and version of the program, as `NAME/VERSION`: the broker tells it to operators.
     pub agent: String,
     /// How often we say something; the broker gives us up after four intervals of silence.
     pub heartbeat: Duration,

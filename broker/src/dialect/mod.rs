@@ -19,8 +19,8 @@ pub use control::{
 pub use conversation::{LinkSettings, VERSION_MAX, VERSION_MIN};
 pub use header::{HEADER_BYTES, Header, HeaderError, Kind, MAGIC, ServiceName, SessionId, flags};
 pub use topology::{
-    MemberTopology, PairTopology, ServiceTopology, StoreTopology, Topology, WitnessTopology,
-    WitnessedNode,
+    AgentTopology, MemberTopology, PairTopology, ServiceTopology, StoreTopology, Topology,
+    WitnessTopology, WitnessedNode,
 };
 pub use worker_link::{
     Window, WorkerInput, WorkerLink, WorkerOffer, WorkerOutput, WorkerReply, WorkerRequest,

@@ -8,6 +8,9 @@ use uuid::Uuid;
 pub struct Topology {
     /// The broker's id; a new one at each start.
     pub broker: Uuid,
+    /// Version of the broker's software; empty from one that is too old to say it.
+    #[serde(default)]
+    pub version: String,
     /// Where the broker can be reached, as it announces it.
     #[serde(default)]
     pub endpoints: Vec<String>,
@@ -15,6 +18,9 @@ pub struct Topology {
     pub stores: Vec<StoreTopology>,
     /// Every other service with live workers or waiting requests.
     pub services: Vec<ServiceTopology>,
+    /// The programs that speak the dialect with it, the most numerous first.
+    #[serde(default)]
+    pub agents: Vec<AgentTopology>,
     /// The witness that this broker is, if it is one.
     #[serde(default)]
     pub witness: Option<WitnessTopology>,
@@ -104,6 +110,15 @@ pub struct ServiceTopology {
     pub workers: u32,
     /// Requests that wait for a worker.
     pub waiting: u32,
+}
+
+/// A program and its version, as its processes call themselves in HELLO.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentTopology {
+    /// `NAME/VERSION`, as it was said.
+    pub agent: String,
+    /// Connections of it.
+    pub connections: u32,
 }
 
 impl Topology {

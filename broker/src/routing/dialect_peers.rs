@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::RoutingTable;
+use super::agents::Agent;
 use super::answers::Failure;
 use super::ids::PeerId;
 use super::sessions::Session;
@@ -93,6 +94,7 @@ impl RoutingTable {
         let liveness =
             Liveness::from_interval(self.now, interval.clamp(INTERVAL_MIN, INTERVAL_MAX));
         let limits = &self.settings.limits;
+        let agent = Agent::new(&hello.agent);
         match hello.role {
             Role::Worker if self.workers.len() >= limits.workers => {
                 return Err(busy("the broker has as many workers as it may"));
@@ -103,10 +105,10 @@ impl RoutingTable {
             {
                 return Err(busy("the broker has as many clients as it may"));
             }
-            Role::Worker => self.welcome_worker(peer, header.session, liveness),
-            Role::Client => self.welcome_client(peer, header.session, liveness),
+            Role::Worker => self.welcome_worker(peer, header.session, (liveness, &agent)),
+            Role::Client => self.welcome_client(peer, header.session, (liveness, &agent)),
         }
-        log::info!("{peer}: {:?} {} says hello", hello.role, hello.agent.escape_debug());
+        log::info!("{peer}: {:?} {agent} says hello", hello.role);
         self.send_welcome(peer, header.session, version);
         Ok(())
     }
@@ -120,19 +122,31 @@ impl RoutingTable {
         self.sessions.unbind(peer);
     }
 
-    fn welcome_worker(&mut self, peer: &PeerId, session: SessionId, liveness: Liveness) {
+    fn welcome_worker(
+        &mut self,
+        peer: &PeerId,
+        session: SessionId,
+        (liveness, agent): (Liveness, &Agent),
+    ) {
         self.workers.insert(Worker {
             peer: peer.clone(),
             speech: Speech::Dialect(session),
+            agent: Some(agent.clone()),
             liveness,
             pulse: Pulse::new(self.now, self.settings.heartbeat),
             offers: BTreeMap::new(),
         });
     }
 
-    fn welcome_client(&mut self, peer: &PeerId, session: SessionId, liveness: Liveness) {
+    fn welcome_client(
+        &mut self,
+        peer: &PeerId,
+        session: SessionId,
+        (liveness, agent): (Liveness, &Agent),
+    ) {
         let fresh = Session {
             peer: None,
+            agent: agent.clone(),
             liveness,
             pulse: Pulse::new(self.now, self.settings.heartbeat),
             requests: BTreeSet::new(),
@@ -142,6 +156,7 @@ impl RoutingTable {
         self.sessions.bind(session, peer, fresh);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.liveness = liveness;
+            session.agent = agent.clone();
         }
     }
 

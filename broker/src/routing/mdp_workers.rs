@@ -126,6 +126,7 @@ impl RoutingTable {
         let key = self.workers.insert(Worker {
             peer: peer.clone(),
             speech: Speech::Mdp(version),
+            agent: None,
             liveness: Liveness::new(self.now, self.settings.worker_expiry),
             pulse: Pulse::new(self.now, self.settings.heartbeat),
             offers: BTreeMap::from([(service, offer)]),

@@ -70,9 +70,11 @@ impl RoutingTable {
         services.sort_by(|one, other| one.name.cmp(&other.name));
         Topology {
             broker: self.identity.broker,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             endpoints: self.identity.endpoints.clone(),
             stores: stores.collect(),
             services,
+            agents: self.agents(),
             witness: self.witness.as_ref().map(|witness| witness.topology(self.now)),
         }
     }

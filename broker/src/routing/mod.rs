@@ -20,6 +20,7 @@
 //! a request that goes back into a queue takes its old place by itself.
 
 mod admission;
+mod agents;
 mod answers;
 mod beats;
 #[cfg(test)]

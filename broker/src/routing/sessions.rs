@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::agents::Agent;
 use super::ids::{PeerId, RequestId, ServiceKey};
 use crate::dialect::SessionId;
 use crate::liveness::{Liveness, Pulse};
@@ -11,6 +12,8 @@ use crate::liveness::{Liveness, Pulse};
 pub(super) struct Session {
     /// The connection that said HELLO last; none after it broke.
     pub peer: Option<PeerId>,
+    /// What the client calls itself.
+    pub agent: Agent,
     pub liveness: Liveness,
     pub pulse: Pulse,
     /// Unanswered requests.
@@ -70,6 +73,10 @@ impl Sessions {
             self.by_peer.remove(peer);
         }
         Some(session)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_id.values()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionId, &mut Session)> {

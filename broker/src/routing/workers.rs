@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 
+use super::agents::Agent;
 use super::ids::{PeerId, RequestId, ServiceKey};
 use crate::dialect::{PartitionRegistration, SessionId};
 use crate::liveness::{Liveness, Pulse};
@@ -18,6 +19,8 @@ pub(super) struct WorkerKey(pub u64);
 pub(super) struct Worker {
     pub peer: PeerId,
     pub speech: Speech,
+    /// What it calls itself; MDP has no word for that.
+    pub agent: Option<Agent>,
     pub liveness: Liveness,
     pub pulse: Pulse,
     /// One entry for an MDP worker, any number for a dialect worker.
@@ -153,6 +156,10 @@ impl Workers {
             self.by_session.remove(&session);
         }
         Some(worker)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Worker> {
+        self.by_key.values()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (WorkerKey, &mut Worker)> {

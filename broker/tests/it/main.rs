@@ -23,6 +23,8 @@ mod library;
 mod links;
 /// `zeromq.md` §1.3, row by row: what RFC 7 and RFC 18 ask of a broker.
 mod mandatory;
+/// `PROTOCOL.md` against the code: error codes and limits.
+mod pages;
 /// The program: lines, signals, exit codes.
 mod process;
 /// Raw peers and brokers with short times.

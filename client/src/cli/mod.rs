@@ -24,6 +24,7 @@ mod output;
 mod pair;
 mod read;
 mod replay;
+mod selection;
 mod session;
 mod status;
 mod tail;

@@ -6,6 +6,7 @@ use client::{Direction, ReadOptions, StoreHandle, StreamName, Version};
 use crate::cli::failure::{Failure, Stop};
 use crate::cli::flags::ReadFlags;
 use crate::cli::output::{EventLine, EventPlace};
+use crate::cli::selection::Selection;
 use crate::cli::session::Session;
 
 /// Prints the events of a stream.
@@ -17,8 +18,11 @@ pub fn run(session: &Session, flags: &ReadFlags) -> Result<(), Stop> {
     let partition = store.partition_of(&flags.stream).0;
     let place = EventPlace { store: &flags.store, partition };
     let mut printer = session.printer();
-    for event in store.read_stream(flags.stream.clone(), options(flags)) {
-        let event = event.map_err(Failure::from)?;
+    let mut options = options(flags);
+    let selection = Selection::new(&flags.types, options.limit);
+    options.limit = selection.limit_of_store();
+    for event in selection.of(store.read_stream(flags.stream.clone(), options)) {
+        let event = event?;
         printer.event(&EventLine::new(place, &event))?;
     }
     if printer.rows() == 0 {

@@ -1,11 +1,15 @@
 //! `starlog replay`.
 
 use broker::error_code::ErrorCode;
-use client::{Direction, PartitionNumber, ReadAllOptions, Sequence, StoreHandle};
+use client::{
+    Direction, Event, PartitionNumber, ReadAllOptions, ReadCategoryOptions, ReadError, Sequence,
+    StoreHandle,
+};
 
 use crate::cli::failure::{Failure, Stop};
 use crate::cli::flags::ReplayFlags;
 use crate::cli::output::{EventLine, EventPlace};
+use crate::cli::selection::Selection;
 use crate::cli::session::Session;
 
 /// Prints the history of a store's partitions, one after the other.
@@ -19,24 +23,50 @@ pub fn run(session: &Session, flags: &ReplayFlags) -> Result<(), Stop> {
         return Err(sequence_without_partition(&store, "--from and --to").into());
     }
     let mut printer = session.printer();
+    let selection = Selection::new(&flags.types, flags.limit);
     for partition in partitions {
         let place = EventPlace { store: &flags.store, partition: partition.0 };
-        for event in store.read_all(partition, options(flags)) {
-            let event = event.map_err(Failure::from)?;
-            printer.event(&EventLine::new(place, &event))?;
+        for event in selection.of(history(&store, partition, flags, selection.limit_of_store())) {
+            printer.event(&EventLine::new(place, &event?))?;
         }
     }
     printer.finish_events()
 }
 
-fn options(flags: &ReplayFlags) -> ReadAllOptions {
-    ReadAllOptions {
-        from: flags.from.map(Sequence),
-        to: flags.to.map(Sequence),
-        direction: if flags.backward { Direction::Backward } else { Direction::Forward },
-        limit: flags.limit,
-        system_streams: flags.system,
-        ..ReadAllOptions::default()
+/// What there is of a partition, or of a category in it.
+fn history(
+    store: &StoreHandle,
+    partition: PartitionNumber,
+    flags: &ReplayFlags,
+    limit: Option<u64>,
+) -> Box<dyn Iterator<Item = Result<Event, ReadError>>> {
+    let (from, to) = (flags.from.map(Sequence), flags.to.map(Sequence));
+    let direction = if flags.backward { Direction::Backward } else { Direction::Forward };
+    match &flags.category {
+        Some(category) => {
+            let partition = Some(partition);
+            let options = ReadCategoryOptions {
+                partition,
+                from,
+                to,
+                direction,
+                limit,
+                ..ReadCategoryOptions::default()
+            };
+            Box::new(store.read_category(category.clone(), options))
+        }
+        None => {
+            let system_streams = flags.system;
+            let options = ReadAllOptions {
+                from,
+                to,
+                direction,
+                limit,
+                system_streams,
+                ..ReadAllOptions::default()
+            };
+            Box::new(store.read_all(partition, options))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use broker::error_code::ErrorCode;
-use client::{PartitionStatus, Status, Topology};
+use client::{DiskStatus, PartitionStatus, ProcessStatus, ReadsStatus, Status, Topology};
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, Stop};
@@ -21,6 +21,7 @@ pub fn run(session: &Session, flags: &StatusFlags) -> Result<(), Stop> {
     let heads = heads(&status);
     let mut report = Report::new(&status.topology, &heads);
     report.pairs = pairs(&status);
+    report.processes = status.processes.iter().map(ProcessLine::new).collect();
     report.remarks = remarks(&status);
     if let Some(name) = &flags.store {
         report.partitions.retain(|line| line.store == name.as_str());
@@ -58,10 +59,38 @@ struct Report {
     ready: bool,
     partitions: Vec<PartitionLine>,
     pairs: Vec<PairReport>,
+    /// Every store process that the broker knows.
+    processes: Vec<ProcessLine>,
     /// What somebody on call should know, apart from what is said of each pair.
     remarks: Vec<Remark>,
     /// Whether anything needs doing, in a sentence.
     verdict: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ProcessLine {
+    /// Where it was asked.
+    endpoint: String,
+    /// Why it says nothing; null if it does.
+    error: Option<String>,
+    version: Option<String>,
+    /// Room on the file system of its data directory.
+    disk: Option<DiskStatus>,
+    /// Its replays.
+    reads: Option<ReadsStatus>,
+}
+
+impl ProcessLine {
+    fn new(process: &ProcessStatus) -> Self {
+        let reply = process.answer.as_ref().ok();
+        Self {
+            endpoint: process.endpoint.clone(),
+            error: process.answer.as_ref().err().cloned(),
+            version: reply.map(|reply| reply.version.clone()),
+            disk: reply.and_then(|reply| reply.disk),
+            reads: reply.map(|reply| reply.reads),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -146,6 +175,7 @@ impl Report {
             ready: false,
             partitions,
             pairs: Vec::new(),
+            processes: Vec::new(),
             remarks: Vec::new(),
             verdict: String::new(),
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use broker::net::{Stop as Interrupt, stop_on_signals};
 use client::{
-    Checkpoint, Direction, OnGap, PartitionNumber, Position, ReadAllOptions, Sequence, StoreHandle,
-    SubscribeOptions, Subscription, SubscriptionCounters,
+    Checkpoint, Direction, Filter, OnGap, PartitionNumber, Position, ReadAllOptions, Sequence,
+    StoreHandle, SubscribeOptions, Subscription, SubscriptionCounters,
 };
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use crate::cli::failure::{Failure, Stop};
 use crate::cli::flags::{Format, TailFlags, TailFrom};
 use crate::cli::output::{EventLine, EventPlace};
 use crate::cli::replay::{chosen_partitions, sequence_without_partition};
+use crate::cli::selection::Selection;
 use crate::cli::session::Session;
 
 /// How long an interrupt may go unnoticed while nothing arrives.
@@ -26,9 +27,14 @@ pub fn run(session: &Session, flags: &TailFlags) -> Result<(), Stop> {
     let interrupt =
         stop_on_signals().map_err(|error| Failure::system("can't listen for signals", &error))?;
     let store = session.store(&flags.store)?;
-    let partitions = chosen_partitions(&store, flags.partition)?;
+    let home = flags.stream.as_ref().map(|stream| store.partition_of(stream).0);
+    let partitions = chosen_partitions(&store, flags.partition.or(home))?;
     let options = SubscribeOptions {
         from: checkpoint(&store, flags.from, &partitions)?,
+        filter: match (&flags.category, &flags.stream) {
+            (Some(category), _) => Some(Filter::Category(category.clone())),
+            (None, stream) => stream.clone().map(Filter::Stream),
+        },
         partitions: Some(partitions),
         on_gap: OnGap::Repair,
         system_streams: flags.system,
@@ -94,11 +100,12 @@ fn follow(
 ) -> Result<(), Stop> {
     let mut printer = session.printer();
     let limit = flags.limit.unwrap_or(u64::MAX);
+    let selection = Selection::new(&flags.types, flags.limit);
     while printer.rows() < limit && !interrupt.is_requested() {
         let next = subscription.next(INTERRUPT_CHECK_INTERVAL).map_err(Failure::from)?;
         let Some(batch) = next else { continue };
         let place = EventPlace { store: &flags.store, partition: batch.partition.0 };
-        for event in &batch.events {
+        for event in batch.events.iter().filter(|event| selection.takes(event)) {
             if printer.rows() == limit {
                 break;
             }

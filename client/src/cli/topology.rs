@@ -1,11 +1,11 @@
 //! `starlog topology`.
 
-use client::{MemberTopology, Topology, WitnessTopology};
+use client::{AgentTopology, MemberTopology, Topology, WitnessTopology};
 use serde::Serialize;
 
 use crate::cli::brokers::{Broker, ask_each};
 use crate::cli::failure::{Failure, Stop};
-use crate::cli::output::{Alignment, Table};
+use crate::cli::output::{Alignment, Table, printable};
 use crate::cli::pair::short;
 use crate::cli::session::Session;
 
@@ -59,11 +59,16 @@ fn to_table(brokers: &[Broker]) -> String {
     let sections = brokers.iter().map(|Broker { endpoint, answer }| match answer {
         Err(_) => format!("broker {endpoint} does not answer\n"),
         Ok(topology) => {
-            let mut text = format!("broker {endpoint} ({})\n", short(&topology.broker.to_string()));
+            let id = topology.broker.to_string();
+            let mut text = format!("broker {endpoint} ({}){}\n", short(&id), version(topology));
             text.push_str(&stores_table(topology));
             if !topology.services.is_empty() {
                 text.push('\n');
                 text.push_str(&services_table(topology));
+            }
+            if !topology.agents.is_empty() {
+                text.push('\n');
+                text.push_str(&agents_table(topology));
             }
             if let Some(witness) = &topology.witness {
                 text.push('\n');
@@ -127,6 +132,25 @@ fn services_table(topology: &Topology) -> String {
         table.row([service.name.clone(), workers, waiting]);
     }
     table.render()
+}
+
+/// Programs that are connected, each with its version.
+fn agents_table(topology: &Topology) -> String {
+    use Alignment::{Left, Right};
+    let mut table = Table::new(&[("PROGRAM", Left), ("VERSION", Left), ("CONNECTED", Right)]);
+    for AgentTopology { agent, connections } in &topology.agents {
+        let (name, version) = agent.split_once('/').unwrap_or((agent, "?"));
+        table.row([name.to_owned(), version.to_owned(), connections.to_string()]);
+    }
+    table.render()
+}
+
+/// Brokers of old did not say it.
+fn version(topology: &Topology) -> String {
+    match topology.version.as_str() {
+        "" => String::new(),
+        version => format!(", version {}", printable(version)),
+    }
 }
 
 fn witness_table(witness: &WitnessTopology) -> String {
@@ -220,6 +244,8 @@ mod tests {
         };
         let topology = Topology {
             stores: vec![store],
+            version: "9.8.7".into(),
+            agents: vec![AgentTopology { agent: "starlog-titanic/9.8.6".into(), connections: 2 }],
             services: vec![ServiceTopology { name: "echo".into(), workers: 2, waiting: 1 }],
             witness: Some(witness),
             ..Topology::default()
@@ -235,7 +261,8 @@ mod tests {
         let has = |words: &[&str]| {
             assert!(lines.iter().any(|line| line.starts_with(words)), "{words:?}:\n{table}");
         };
-        has(&["broker", "tcp://127.0.0.1:7400", "(00000000)"]);
+        has(&["broker", "tcp://127.0.0.1:7400", "(00000000),", "version", "9.8.7"]);
+        has(&["starlog-titanic", "9.8.6", "2"]);
         has(&["orders", "0", "00000000", "leader", "3", "00000000", "pair"]);
         has(&["orders", "1", "(none)"]);
         has(&["echo", "2", "1"]);

@@ -18,8 +18,8 @@ use crate::error::Refusal;
 const BLOCK_BYTES_COUNTED_MIN: u64 = 128;
 /// By how much a store may overdraw its credit: one block, and one record of the largest size.
 const OVERDRAFT_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Reads that a store takes from one peer at once; more are answered BUSY.
-const READS_PER_SOCKET_MAX: usize = 4;
+/// Reads on one socket. A store takes more of one peer, and sends a few of them at a time.
+const READS_PER_SOCKET_MAX: usize = 32;
 /// Most sockets to one replayer. What does not fit into them is answered BUSY and tried again.
 const SOCKETS_PER_REPLAYER_MAX: usize = 8;
 /// A socket without reads is closed after this time.

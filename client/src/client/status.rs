@@ -98,6 +98,8 @@ mod tests {
             durability: "local".to_owned(),
             version: String::new(),
             partitions,
+            disk: None,
+            reads: Default::default(),
             pair: None,
         };
         ProcessStatus { endpoint: String::new(), answer: Ok(answer) }

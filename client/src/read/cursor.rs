@@ -1,5 +1,6 @@
 //! Where a read stands, what it still needs, and whether what came is what was asked for.
 
+use store::Filter;
 use store::event::{Epoch, Event, EventId, Sequence};
 use store::names::{StoreName, StreamName};
 use store::record;
@@ -24,8 +25,8 @@ pub(crate) enum BlockError {
     EpochChanged,
 }
 
-/// A read of one stream or one partition, or of some ids. It can be asked for again at any time,
-/// and then goes on behind the last event that it took.
+/// A read of one stream, of one partition or some of its events, or of some ids. It can be asked
+/// for again at any time, and then goes on behind the last event that it took.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor {
     store: StoreName,
@@ -106,6 +107,16 @@ impl Cursor {
         }
     }
 
+    /// The events of a partition that a filter takes.
+    pub(crate) fn filtered(
+        store: StoreName,
+        partition: u16,
+        filter: Filter,
+        options: &ReadAllOptions,
+    ) -> Self {
+        Self { source: ReadSource::Filtered(filter), ..Self::all(store, partition, options) }
+    }
+
     /// The events with these ids, all different and at most as many as a read may name. Whoever
     /// answers must lead, for otherwise nobody could tell that an id is absent.
     pub(crate) fn ids(store: StoreName, partition: u16, ids: Vec<EventId>) -> Self {
@@ -178,7 +189,7 @@ impl Cursor {
             self.head = Some(block.head);
             // A read of a partition ends where the head was when it began, also if it has to be
             // asked for again.
-            if self.source == ReadSource::All && self.direction == Direction::Forward {
+            if self.counts_sequences() && self.direction == Direction::Forward {
                 self.to = if self.to == 0 { block.head.0 } else { self.to };
             }
         }
@@ -194,6 +205,10 @@ impl Cursor {
                     false => return Err(BlockError::EpochChanged),
                 }
             }
+            if self.is_beyond(&event) {
+                self.done = true;
+                break;
+            }
             self.check(&event)?;
             self.advance(&event);
             events.push(event);
@@ -208,9 +223,13 @@ impl Cursor {
         Ok(events)
     }
 
+    fn counts_sequences(&self) -> bool {
+        matches!(self.source, ReadSource::All | ReadSource::Filtered(_))
+    }
+
     fn place(&self, event: &Event) -> u64 {
         match &self.source {
-            ReadSource::All => event.sequence.0,
+            ReadSource::All | ReadSource::Filtered(_) => event.sequence.0,
             ReadSource::Stream(_) => event.version.0,
             // Places are those of the ids, from 1; 0 is none.
             ReadSource::Ids(ids) => {
@@ -220,22 +239,37 @@ impl Cursor {
         }
     }
 
+    /// Whether the event lies past the end of the read. There need not be one at the end itself
+    /// where a filter leaves gaps.
+    fn is_beyond(&self, event: &Event) -> bool {
+        let place = self.place(event);
+        match self.direction {
+            Direction::Forward => self.to != 0 && place > self.to,
+            Direction::Backward => place < self.to,
+        }
+    }
+
     fn check(&self, event: &Event) -> Result<(), BlockError> {
         let place = self.place(event);
-        // Ids that no event has are passed over.
-        let gaps = matches!(self.source, ReadSource::Ids(_));
+        // Ids that no event has are passed over, and so is what a filter does not take.
+        let gaps = matches!(self.source, ReadSource::Ids(_) | ReadSource::Filtered(_));
         let wrong_place = match (self.direction, self.next) {
             (_, 0) => place == 0,
             // What was asked for first may lie before the first event that is kept.
             (Direction::Forward, next) if self.fresh || gaps => place < next,
-            (Direction::Backward, next) if self.fresh => place > next,
+            (Direction::Backward, next) if self.fresh || gaps => place > next,
             (_, next) => place != next,
         };
         if wrong_place {
             let reason = format!("asked for place {}, got {place}", self.next);
             return Err(BlockError::Corrupt(reason));
         }
-        if matches!(&self.source, ReadSource::Stream(stream) if *stream != event.stream) {
+        let foreign = match &self.source {
+            ReadSource::Stream(stream) => *stream != event.stream,
+            ReadSource::Filtered(filter) => !filter.takes(&event.stream),
+            ReadSource::All | ReadSource::Ids(_) => false,
+        };
+        if foreign {
             let reason = format!("got an event of stream {}", event.stream);
             return Err(BlockError::Corrupt(reason));
         }

@@ -156,6 +156,57 @@ fn a_wrong_signature_is_found_unless_it_is_not_asked_for() {
     assert_eq!(careless.take(&block).unwrap().len(), 1);
 }
 
+fn category(name: &str, options: &ReadAllOptions) -> Cursor {
+    let filter = Filter::Category(name.parse().unwrap());
+    Cursor::filtered(store(), 0, filter, options)
+}
+
+#[test]
+fn a_category_has_gaps_and_goes_on_behind_what_was_taken() {
+    let mut cursor = category("a", &ReadAllOptions { limit: Some(9), ..Default::default() });
+    let events = cursor.take(&block(&[(7, 1), (40, 2)], false)).unwrap();
+    assert_eq!(sequences(events), [7, 40]);
+    let again = cursor.request(9);
+    assert_eq!((again.from, again.count_max, again.to), (40, 8, 100), "up to the first head");
+    // Whoever goes on must have the last event where it was.
+    assert_eq!(cursor.clone().take(&block(&[(41, 3)], true)), Err(BlockError::EpochChanged));
+    let mut ended = cursor.clone();
+    assert_eq!(ended.take(&block(&[(40, 2)], true)), Ok(Vec::new()));
+    assert!(ended.is_done());
+    // Nothing of the category need stand at the first head; what follows is not of this read.
+    let events = cursor.take(&block(&[(40, 2), (99, 3), (101, 4)], false)).unwrap();
+    assert_eq!((sequences(events), cursor.is_done()), (vec![99], true));
+}
+
+#[test]
+fn a_category_backwards() {
+    let (from, to) = (Some(Sequence(60)), Some(Sequence(10)));
+    let down = ReadAllOptions { from, to, direction: Direction::Backward, ..Default::default() };
+    let mut cursor = category("a", &down);
+    assert_eq!(cursor.request(9).from, 60);
+    assert_eq!(sequences(cursor.take(&block(&[(57, 9), (30, 8)], false)).unwrap()), [57, 30]);
+    assert_eq!((cursor.request(9).from, cursor.request(9).to), (30, 10));
+    let events = cursor.take(&block(&[(30, 8), (12, 7), (9, 6)], false)).unwrap();
+    assert_eq!((sequences(events), cursor.is_done()), (vec![12], true));
+}
+
+#[test]
+fn what_is_not_of_the_category_is_not_taken() {
+    let down = || ReadAllOptions { direction: Direction::Backward, ..Default::default() };
+    let rows = [
+        (category("b", &ReadAllOptions::default()), vec![(7, 1)]),
+        (category("a", &ReadAllOptions::default()), vec![(7, 1), (7, 1)]),
+        (category("a", &ReadAllOptions::default()), vec![(7, 1), (5, 2)]),
+        (category("a", &down()), vec![(7, 1), (8, 2)]),
+        (category("a", &down()), vec![(7, 1), (7, 1)]),
+        (category("a", &ReadAllOptions { from: Some(Sequence(8)), ..down() }), vec![(9, 1)]),
+    ];
+    for (mut cursor, places) in rows {
+        let taken = cursor.take(&block(&places, false));
+        assert!(matches!(taken, Err(BlockError::Corrupt(_))), "{places:?}");
+    }
+}
+
 /// Events in [`block`] have their sequence for an id.
 #[test]
 fn ids_may_be_absent_but_come_in_their_order() {

@@ -5,6 +5,7 @@
 //! at the next event, at whichever member then serves the partition. A member that knows less
 //! than what was read, or than what this client had acknowledged, is not believed.
 
+mod category;
 mod cursor;
 mod error;
 mod fetch;
@@ -17,6 +18,7 @@ use store::event::{Event, Sequence, Version};
 use store::names::StreamName;
 use store::slot::PartitionNumber;
 
+pub use self::category::{ReadCategory, ReadCategoryOptions};
 use self::cursor::Cursor;
 pub use self::error::ReadError;
 use self::fetch::Fetch;

@@ -7,8 +7,8 @@ use crate::command::Commands;
 use crate::handle::StoreHandle;
 use crate::subscription::Batch;
 use crate::views::{
-    HandleError, HostCounters, HostError, HostOptions, HostProgress, Projection, ProjectionHost,
-    StopFlag, ViewBatch, ViewStore,
+    HandleError, HostCounters, HostError, HostOptions, HostProgress, ProgressError,
+    ProgressService, Projection, ProjectionHost, StopFlag, ViewBatch, ViewStore,
 };
 use store::names::StoreName;
 
@@ -28,7 +28,9 @@ pub struct SagaHost {
 
 impl SagaHost {
     /// A host that is not running yet. Without a checkpoint in `views` it starts with the first
-    /// event of the store.
+    /// event of the store, or of the filter. With another filter than before it starts over, unless
+    /// `on_changed` refuses that: commands that were sent already keep their ids, so that Titanic
+    /// knows them.
     #[must_use]
     pub fn new(store: StoreHandle, views: ViewStore, options: HostOptions) -> Self {
         let (name, commands) = (store.name().clone(), store.client().commands());
@@ -39,6 +41,15 @@ impl SagaHost {
     #[must_use]
     pub fn progress(&self) -> HostProgress {
         self.host.progress()
+    }
+
+    /// Tells whoever asks the brokers how far the saga of this name is: see
+    /// [`ProjectionHost::tell_progress`].
+    ///
+    /// # Errors
+    /// [`ProgressError`] when the name gives no service name, or a socket or thread is missing.
+    pub fn tell_progress(&self, saga: &str) -> Result<ProgressService, ProgressError> {
+        self.host.tell_progress(saga)
     }
 
     /// Runs the saga on the caller's thread until the flag is raised. While Titanic is away it
@@ -53,7 +64,7 @@ impl SagaHost {
         match self.host.run(&mut sending, stop) {
             // What was under way is redone, under the same ids, by the next run.
             Err(HostError::Handle { source, .. }) if source.is::<Interrupted>() => {
-                Ok(self.progress().counters())
+                Ok(HostCounters { error: None, ..self.progress().counters() })
             }
             ended => ended,
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use broker::dialect::Detail;
 use broker::error_code::ErrorCode;
 use store::event::Sequence;
+use store::names::StreamName;
 use store::slot::PartitionNumber;
 use thiserror::Error;
 
@@ -84,6 +85,16 @@ pub enum SubscriptionError {
         /// How many there are.
         partitions: u16,
     },
+    /// A filter for a stream, and a partition where it does not live.
+    #[error("stream {stream} lives in partition {home}: it has no events in partition {partition}")]
+    NotInPartition {
+        /// The stream.
+        stream: StreamName,
+        /// Where it lives.
+        home: PartitionNumber,
+        /// The one asked for.
+        partition: PartitionNumber,
+    },
     /// The store could not be looked up.
     #[error("{0}")]
     Lookup(#[from] LookupError),
@@ -102,7 +113,9 @@ impl SubscriptionError {
             Self::Refused { refusal, .. } => refusal.code,
             Self::Corrupt { .. } => ErrorCode::CORRUPT,
             Self::BadSignature { .. } => ErrorCode::BAD_SIGNATURE,
-            Self::NoSuchPartition { .. } => ErrorCode::INVALID_ARGUMENT,
+            Self::NoSuchPartition { .. } | Self::NotInPartition { .. } => {
+                ErrorCode::INVALID_ARGUMENT
+            }
             Self::Lookup(error) => error.code(),
             Self::Socket(_) => ErrorCode::INTERNAL,
         }
@@ -131,6 +144,9 @@ impl SubscriptionError {
             }
             Self::NoSuchPartition { partition, partitions } => {
                 of(partition).number("partitions", *partitions).done()
+            }
+            Self::NotInPartition { stream, home, partition } => {
+                of(partition).text("stream", stream).number("home", home.0).done()
             }
             Self::Lookup(error) => error.details(),
             Self::Socket(_) => BTreeMap::new(),

@@ -108,7 +108,7 @@ mod tests {
         let endpoint = net::bind(&publisher, &"tcp://127.0.0.1:*".parse().unwrap()).unwrap();
         let mut feed = FeedSocket::new(&context).unwrap();
         feed.connect(BTreeSet::from([endpoint.to_string()]), false);
-        let topic = Topic { store: "orders".parse().unwrap(), partition: 0 };
+        let topic = Topic { store: "orders".parse().unwrap(), partition: 0, filter: None };
         feed.subscribe(&topic).unwrap();
         wait_for(publisher.as_poll_item(zmq::POLLIN));
         let message = [Bytes::from(topic.encode()), Bytes::from_static(b"header")];

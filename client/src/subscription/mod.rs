@@ -14,7 +14,7 @@
 mod decode;
 mod error;
 mod feed_socket;
-mod options;
+pub(crate) mod options;
 mod partition;
 pub(crate) mod splice;
 
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use broker::dialect::Topology;
 use broker::net::{self, Waker};
+use store::Filter;
 use store::event::Sequence;
 use store::slot::PartitionNumber;
 use store::wire::feed::Topic;
@@ -43,7 +44,7 @@ const MESSAGES_PER_TURN_MAX: usize = 64;
 /// From this attempt in a row on, connections to a silent feed are made anew.
 const RECONNECT_FROM_ATTEMPT: u32 = 2;
 
-/// A subscription to some or all partitions of a store.
+/// A subscription to some or all partitions of a store, or to some of their events.
 ///
 /// It lives through restarts of stores and brokers: while they are away there simply is nothing.
 /// Use it from one thread at a time.
@@ -69,14 +70,10 @@ impl Subscription {
     ) -> Result<Self, SubscriptionError> {
         let waker = Waker::new().map_err(|error| SubscriptionError::Socket(error.to_string()))?;
         let feed = FeedSocket::new(store.client().zmq_context())?;
-        let all = || (0..store.partitions()).map(PartitionNumber).collect();
         let mut partitions = BTreeMap::new();
-        for partition in options.partitions.unwrap_or_else(all) {
-            if partition.0 >= store.partitions() {
-                let partitions = store.partitions();
-                return Err(SubscriptionError::NoSuchPartition { partition, partitions });
-            }
-            let topic = Topic { store: store.name().clone(), partition: partition.0 };
+        for partition in chosen_partitions(&store, &options)? {
+            let filter = options.filter.clone();
+            let topic = Topic { store: store.name().clone(), partition: partition.0, filter };
             feed.subscribe(&topic)?;
             let given = Given {
                 topic,
@@ -84,7 +81,8 @@ impl Subscription {
                 waker: waker.clone(),
                 position: options.from.position(partition),
                 on_gap: options.on_gap,
-                system_streams: options.system_streams,
+                system_streams: options.system_streams
+                    || options.filter.as_ref().is_some_and(names_the_system),
             };
             partitions.insert(partition.0, Partition::new(clock(), given));
         }
@@ -183,7 +181,7 @@ impl Subscription {
         let mut wanted = Wanted::default();
         let mut feed_drained = false;
         for _ in 0..MESSAGES_PER_TURN_MAX {
-            if !wanted.batches.is_empty() {
+            if wanted.has_events() {
                 break;
             }
             let Some(frames) = self.feed.receive()? else {
@@ -196,6 +194,7 @@ impl Subscription {
             partition.turn(now, feed_drained, &mut wanted)?;
             if let Some(attempt) = wanted.subscribe.take() {
                 log::debug!("{:?} is silent, subscribing again", partition.topic);
+                partition.complain(attempt);
                 self.feed.subscribe(&partition.topic)?;
                 self.reconnect |= attempt >= RECONNECT_FROM_ATTEMPT;
                 wanted.topology = true;
@@ -268,6 +267,40 @@ impl Subscription {
             log::error!("a subscription's poll failed: {error}");
             std::thread::sleep(TOPOLOGY_POLL);
         }
+    }
+}
+
+/// The partitions that were named, or all that can have events.
+fn chosen_partitions(
+    store: &StoreHandle,
+    options: &SubscribeOptions,
+) -> Result<Vec<PartitionNumber>, SubscriptionError> {
+    let home = match &options.filter {
+        Some(Filter::Stream(stream)) => Some((stream, store.partition_of(stream))),
+        Some(Filter::Category(_)) | None => None,
+    };
+    let Some(named) = &options.partitions else {
+        let all = || (0..store.partitions()).map(PartitionNumber).collect();
+        return Ok(home.map_or_else(all, |(_, home)| vec![home]));
+    };
+    for &partition in named {
+        if partition.0 >= store.partitions() {
+            let partitions = store.partitions();
+            return Err(SubscriptionError::NoSuchPartition { partition, partitions });
+        }
+        if let Some((stream, home)) = home.filter(|(_, home)| *home != partition) {
+            let stream = stream.clone();
+            return Err(SubscriptionError::NotInPartition { stream, home, partition });
+        }
+    }
+    Ok(named.clone())
+}
+
+/// Whether whoever asks for these events asks for the system's.
+fn names_the_system(filter: &Filter) -> bool {
+    match filter {
+        Filter::Category(category) => category.as_str().starts_with('$'),
+        Filter::Stream(stream) => stream.is_system(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use store::Filter;
 use store::event::Event;
 use store::slot::PartitionNumber;
 
@@ -22,12 +23,17 @@ pub enum OnGap {
 pub struct SubscribeOptions {
     /// Last events already taken (inclusive); partitions not named start at the beginning.
     pub from: Checkpoint,
-    /// Partitions; `None` for all of the store.
+    /// Only the events of a category or of one stream; `None` for all. Their positions are
+    /// sequences of the partition, too: a checkpoint says how far the filter was covered, and so
+    /// means nothing to a subscription with another filter.
+    pub filter: Option<Filter>,
+    /// Partitions; `None` for all of the store, or for the one where the filter's stream lives.
     pub partitions: Option<Vec<PartitionNumber>>,
     /// What to do about missing feed messages.
     pub on_gap: OnGap,
     /// Whether events of the system's own streams (`$…`) are handed out. They are counted by gap
-    /// detection in any case.
+    /// detection in any case. A filter that names a system stream, or a category of them, is given
+    /// its events without this.
     pub system_streams: bool,
 }
 
@@ -37,6 +43,21 @@ impl SubscribeOptions {
     pub fn from(checkpoint: Checkpoint) -> Self {
         Self { from: checkpoint, ..Self::default() }
     }
+
+    /// The same, but for these events only.
+    #[must_use]
+    pub fn only(self, filter: Filter) -> Self {
+        Self { filter: Some(filter), ..self }
+    }
+}
+
+/// Which events a filter lets through.
+pub(crate) fn described(filter: Option<&Filter>) -> String {
+    match filter {
+        None => "all events".to_owned(),
+        Some(Filter::Category(category)) => format!("category {category}"),
+        Some(Filter::Stream(stream)) => format!("stream {stream}"),
+    }
 }
 
 /// Some events of one partition, in order, and where one stands after them.
@@ -44,7 +65,9 @@ impl SubscribeOptions {
 pub struct Batch {
     /// The partition.
     pub partition: PartitionNumber,
-    /// The events; empty if all that happened was in streams that were not asked for.
+    /// The events; empty if all that happened was in streams that were not asked for. A filtered
+    /// subscription to a quiet category hears of that once per heartbeat, so that its checkpoint
+    /// does not stay behind.
     pub events: Vec<Event>,
     /// The checkpoint after this batch: store it together with the batch's effects.
     pub position: Position,

@@ -12,12 +12,15 @@ use store::wire::feed::Topic;
 use store::wire::replay::{BLOCK_BYTES_MAX, Read, ReadDirection, ReadSource, RequestNumber};
 use uuid::Uuid;
 
-use super::decode::{Damage, replayed_block};
+use super::decode::{Damage, Expected, replayed_block};
 use super::error::SubscriptionError;
-use super::options::{Batch, OnGap};
+use super::options::{Batch, OnGap, described};
 use super::splice::{FeedMessage, Splice, SpliceInput, SpliceOutput, StopReason};
 use crate::client::{Client, Next, OpenRead, ReadEvent};
 use crate::position::Position;
+
+/// Subscribing so many times in a row, which takes some seconds, is told to people.
+const COMPLAIN_AT_ATTEMPT: u32 = 4;
 
 /// What one partition needs of the subscription that it belongs to.
 #[derive(Debug, Default)]
@@ -28,6 +31,20 @@ pub(super) struct Wanted {
     pub(super) topology: bool,
     /// What to hand out.
     pub(super) batches: Vec<Batch>,
+}
+
+impl Wanted {
+    pub(super) fn has_events(&self) -> bool {
+        self.batches.iter().any(|batch| !batch.events.is_empty())
+    }
+
+    /// Notes a batch to hand out. One that only says how far its partition is gives way to the
+    /// next of that partition: heartbeats that have piled up are not worth a batch each.
+    fn hand_out(&mut self, batch: Batch) {
+        let passed = |older: &Batch| older.partition == batch.partition && older.events.is_empty();
+        self.batches.retain(|older| !passed(older));
+        self.batches.push(batch);
+    }
 }
 
 /// See the module's comment.
@@ -78,6 +95,19 @@ impl Partition {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let replay = self.replay.as_ref().map(|replay| replay.silent_at);
         self.splice.deadline().into_iter().chain(replay).min()
+    }
+
+    /// Says once that nothing is heard of a filter. Unlike a whole partition, a store may ignore it
+    /// while it serves others.
+    pub(super) fn complain(&self, attempt: u32) {
+        let Topic { store, partition, filter } = &self.topic;
+        if filter.is_some() && attempt == COMPLAIN_AT_ATTEMPT {
+            let filter = described(filter.as_ref());
+            log::warn!(
+                "nothing is heard of {filter} in partition {partition} of {store}: its store is \
+                 away, of a version without such feeds, or serves as many of them as it can"
+            );
+        }
     }
 
     /// Takes a message of the feed.
@@ -135,7 +165,9 @@ impl Partition {
         let Some(replay) = &mut self.replay else { return Ok(()) };
         let config = self.client.config();
         let partition = self.topic.partition;
-        let decoded = replayed_block(block, replay.at, config.check_signatures)
+        let check_signatures = config.check_signatures;
+        let expected = Expected { filter: self.topic.filter.as_ref(), check_signatures };
+        let decoded = replayed_block(block, replay.at, expected)
             .map_err(|damage| damaged(partition, damage))?;
         self.avoid = None;
         replay.at = decoded.span.last;
@@ -165,7 +197,11 @@ impl Partition {
         for output in outputs {
             match output {
                 SpliceOutput::Deliver { after, records, position } => {
-                    wanted.batches.push(self.batch(after, records, position));
+                    wanted.hand_out(self.batch(after, records, position));
+                }
+                SpliceOutput::Moved { position } => {
+                    let partition = PartitionNumber(self.topic.partition);
+                    wanted.hand_out(Batch { partition, events: Vec::new(), position });
                 }
                 SpliceOutput::Replay { from, epoch } => {
                     self.start_replay(now, (from, epoch), wanted);
@@ -209,7 +245,10 @@ impl Partition {
             request: RequestNumber(0),
             store: self.topic.store.clone(),
             partition: self.topic.partition,
-            source: ReadSource::All,
+            source: match &self.topic.filter {
+                None => ReadSource::All,
+                Some(filter) => ReadSource::Filtered(filter.clone()),
+            },
             direction: ReadDirection::Forward,
             from: from.0,
             to: 0,

@@ -86,6 +86,19 @@ pub enum HostError {
         /// Version that runs.
         current: u32,
     },
+    /// The views were made from other events than those that the projection is given now.
+    #[error(
+        "the views of projection {projection} were made from {stored}, it is now given {current}: \
+         reset them to rebuild, or start it with the other filter"
+    )]
+    FilterChanged {
+        /// The projection.
+        projection: String,
+        /// What the views were made from.
+        stored: String,
+        /// What they would be made from.
+        current: String,
+    },
 }
 
 impl HostError {

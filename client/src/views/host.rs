@@ -6,30 +6,36 @@ use std::time::{Duration, Instant};
 
 use super::batch::ViewBatch;
 use super::error::{HostError, ViewError};
+use super::progress::{ProgressError, ProgressService};
 use super::projection::Projection;
 use super::store::{ViewStore, write_checkpoint};
 use crate::handle::StoreHandle;
 use crate::position::Checkpoint;
+use crate::subscription::options::described;
 use crate::subscription::{Batch, OnGap, SubscribeOptions, Subscription, SubscriptionCounters};
+use store::Filter;
 use store::slot::PartitionNumber;
 
 /// How long the host waits for events before it looks at its stop flag.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// What to do when the views were made by another version of the projection.
+/// What to do when the views were made by another version of the projection, or from other events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnChanged {
     /// Empty them and start from the first event.
     #[default]
     Rebuild,
-    /// Stop with [`HostError::Changed`].
+    /// Stop with [`HostError::Changed`] or [`HostError::FilterChanged`].
     Refuse,
 }
 
 /// How a projection is run.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
-    /// Partitions; `None` for all of the store.
+    /// Only the events of a category or of one stream; `None` for all. The checkpoint has passed
+    /// over all others, so a projection that is run with another filter counts as changed.
+    pub filter: Option<Filter>,
+    /// Partitions; `None` for all of the store, or for the one where the filter's stream lives.
     pub partitions: Option<Vec<PartitionNumber>>,
     /// What to do when the projection has changed.
     pub on_changed: OnChanged,
@@ -47,6 +53,7 @@ pub struct HostOptions {
 impl Default for HostOptions {
     fn default() -> Self {
         Self {
+            filter: None,
             partitions: None,
             on_changed: OnChanged::default(),
             on_gap: OnGap::default(),
@@ -95,6 +102,8 @@ pub struct HostCounters {
     pub caught_up: bool,
     /// What the last commit reached.
     pub checkpoint: Checkpoint,
+    /// Why the last run ended, if it failed.
+    pub error: Option<String>,
 }
 
 /// A look at a running host from other threads.
@@ -110,6 +119,11 @@ impl HostProgress {
 
     fn set(&self, counters: HostCounters) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+
+    fn failed(&self, error: &HostError) {
+        let error = Some(error.to_string());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).error = error;
     }
 }
 
@@ -135,6 +149,29 @@ impl ProjectionHost {
         self.progress.clone()
     }
 
+    /// Tells whoever asks the brokers how far the projection of this name is, and why it has
+    /// failed, until the service is dropped: `starlog doctor` asks. It does so whether the host
+    /// runs or stands still.
+    ///
+    /// # Errors
+    /// [`ProgressError`] when the name gives no service name, or a socket or thread is missing.
+    pub fn tell_progress(&self, projection: &str) -> Result<ProgressService, ProgressError> {
+        ProgressService::start(self, projection)
+    }
+
+    pub(super) fn store(&self) -> &StoreHandle {
+        &self.store
+    }
+
+    /// The partitions whose events the projection gets.
+    pub(super) fn followed(&self) -> Vec<PartitionNumber> {
+        match (&self.options.partitions, &self.options.filter) {
+            (Some(partitions), _) => partitions.clone(),
+            (None, Some(Filter::Stream(stream))) => vec![self.store.partition_of(stream)],
+            (None, _) => (0..self.store.partitions()).map(PartitionNumber).collect(),
+        }
+    }
+
     /// Runs the projection on the caller's thread until the flag is raised, then returns what was
     /// done.
     ///
@@ -145,10 +182,19 @@ impl ProjectionHost {
         projection: &mut dyn Projection,
         stop: &StopFlag,
     ) -> Result<HostCounters, HostError> {
-        self.check_version(projection)?;
+        self.follow(projection, stop).inspect_err(|error| self.progress.failed(error))
+    }
+
+    fn follow(
+        &self,
+        projection: &mut dyn Projection,
+        stop: &StopFlag,
+    ) -> Result<HostCounters, HostError> {
+        self.check_fingerprint(projection)?;
         let checkpoint = self.views.checkpoint(projection.name())?;
         let mut subscription = self.store.subscribe(SubscribeOptions {
             from: checkpoint.clone(),
+            filter: self.options.filter.clone(),
             partitions: self.options.partitions.clone(),
             on_gap: self.options.on_gap,
             system_streams: self.options.system_streams,
@@ -173,17 +219,24 @@ impl ProjectionHost {
         Ok(self.views.reset(projection)?)
     }
 
-    fn check_version(&self, projection: &dyn Projection) -> Result<(), HostError> {
-        let current = projection.version();
-        match self.views.made_by(projection.name())? {
-            Some(stored) if stored != current => match self.options.on_changed {
-                OnChanged::Rebuild => Ok(self.views.reset(projection)?),
-                OnChanged::Refuse => {
-                    let projection = projection.name().to_owned();
-                    Err(HostError::Changed { projection, stored, current })
-                }
-            },
-            _ => Ok(()),
+    fn check_fingerprint(&self, projection: &dyn Projection) -> Result<(), HostError> {
+        let name = projection.name();
+        let (version, filter) = (projection.version(), described(self.options.filter.as_ref()));
+        let stored_version = self.views.made_by(name)?.filter(|stored| *stored != version);
+        let stored_filter = self.views.made_from(name)?.filter(|stored| *stored != filter);
+        let projection_name = name.to_owned();
+        let changed = match (stored_version, stored_filter) {
+            (None, None) => return Ok(()),
+            (Some(stored), _) => {
+                HostError::Changed { projection: projection_name, stored, current: version }
+            }
+            (None, Some(stored)) => {
+                HostError::FilterChanged { projection: projection_name, stored, current: filter }
+            }
+        };
+        match self.options.on_changed {
+            OnChanged::Rebuild => Ok(self.views.reset(projection)?),
+            OnChanged::Refuse => Err(changed),
         }
     }
 
@@ -207,7 +260,8 @@ impl ProjectionHost {
             let room = events < self.options.commit_events_max && clock() < until;
             next = if room { subscription.next(Duration::ZERO)? } else { None };
         }
-        write_checkpoint(&transaction, projection, &counters.checkpoint)?;
+        let filter = self.options.filter.as_ref();
+        write_checkpoint(&transaction, projection, filter, &counters.checkpoint)?;
         transaction.commit().map_err(ViewError::from)?;
         counters.events += u64::try_from(events).unwrap_or(0);
         counters.commits += 1;

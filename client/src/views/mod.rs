@@ -12,6 +12,7 @@
 mod batch;
 mod error;
 mod host;
+mod progress;
 mod projection;
 mod store;
 
@@ -20,5 +21,6 @@ pub use self::error::{HostError, ViewError};
 pub use self::host::{
     HostCounters, HostOptions, HostProgress, OnChanged, ProjectionHost, StopFlag,
 };
+pub use self::progress::{ProgressError, ProgressService, ProjectionPosition, ProjectionProgress};
 pub use self::projection::{HandleError, Projection};
 pub use self::store::{Condition, Document, ViewStore};

@@ -9,7 +9,8 @@ pub type HandleError = Box<dyn std::error::Error + Send + Sync>;
 /// A fold of events into documents.
 ///
 /// It keeps its state in its views, not in itself: after a restart it goes on from there. Name
-/// and version are its fingerprint; a change of version means that the views must be made anew.
+/// and version, with the host's filter, are its fingerprint; a change of version or filter means
+/// that the views must be made anew.
 pub trait Projection {
     /// Its name, unique within a view store.
     fn name(&self) -> &str;

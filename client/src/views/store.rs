@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
 };
+use store::Filter;
 use store::event::{Epoch, Sequence};
 use store::slot::PartitionNumber;
 
 use super::error::ViewError;
 use super::projection::Projection;
 use crate::position::{Checkpoint, Lineage, Position};
+use crate::subscription::options::described;
 
 /// (view, key) → (ETag, document).
 pub(super) const DOCUMENTS: TableDefinition<(&str, &str), (u64, &[u8])> =
@@ -22,6 +25,9 @@ const CHECKPOINTS: TableDefinition<(&str, u16), StoredPosition> =
     TableDefinition::new("checkpoints");
 /// projection → version that made its views.
 const FINGERPRINTS: TableDefinition<&str, u32> = TableDefinition::new("fingerprints");
+/// projection → which events its views were made from. Files made before there were filters do
+/// not have this table.
+const FILTERS: TableDefinition<&str, &str> = TableDefinition::new("filters");
 /// The last ETag given, under the key `etag`. One count for all documents, so that a document
 /// that was deleted and made anew never has an old ETag again.
 const COUNTS: TableDefinition<&str, u64> = TableDefinition::new("counts");
@@ -165,6 +171,20 @@ impl ViewStore {
         Ok(table.get(projection)?.map(|version| version.value()))
     }
 
+    /// Which events the views of a projection were made from, as [`described`] says it; `None` if
+    /// it has no checkpoint that could have skipped others.
+    pub(super) fn made_from(&self, projection: &str) -> Result<Option<String>, ViewError> {
+        if self.checkpoint(projection)?.0.is_empty() {
+            return Ok(None);
+        }
+        let table = match self.database.begin_read()?.open_table(FILTERS) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Some(described(None))),
+            table => table?,
+        };
+        let stored = table.get(projection)?.map(|filter| filter.value().to_owned());
+        Ok(Some(stored.unwrap_or_else(|| described(None))))
+    }
+
     /// Empties a projection's views and forgets its checkpoint, all at once: the next run makes
     /// them anew from the first event on.
     ///
@@ -190,10 +210,11 @@ impl ViewStore {
     }
 }
 
-/// Notes how far a projection is, and which version of it was at work.
+/// Notes how far a projection is, which version of it was at work, and on which events.
 pub(super) fn write_checkpoint(
     transaction: &WriteTransaction,
     projection: &dyn Projection,
+    filter: Option<&Filter>,
     checkpoint: &Checkpoint,
 ) -> Result<(), ViewError> {
     let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
@@ -204,6 +225,8 @@ pub(super) fn write_checkpoint(
     }
     let mut fingerprints = transaction.open_table(FINGERPRINTS)?;
     fingerprints.insert(projection.name(), projection.version())?;
+    let mut filters = transaction.open_table(FILTERS)?;
+    filters.insert(projection.name(), described(filter).as_str())?;
     Ok(())
 }
 
@@ -257,6 +280,7 @@ fn make(file: &Path) -> Result<(), ViewError> {
     transaction.open_table(DOCUMENTS)?;
     transaction.open_table(CHECKPOINTS)?;
     transaction.open_table(FINGERPRINTS)?;
+    transaction.open_table(FILTERS)?;
     transaction.open_table(COUNTS)?;
     transaction.commit()?;
     drop(database);
@@ -275,6 +299,8 @@ fn make(file: &Path) -> Result<(), ViewError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subscription::Batch;
+    use crate::views::{HandleError, ViewBatch};
 
     fn open() -> (tempfile::TempDir, ViewStore) {
         let folder = tempfile::tempdir().unwrap();
@@ -332,6 +358,40 @@ mod tests {
         let views = ViewStore::open(&file).unwrap();
         assert!(views.get("carts", "a").unwrap().is_some());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_made_before_there_were_filters_were_made_from_all_events() {
+        struct Nothing;
+        impl Projection for Nothing {
+            fn name(&self) -> &str {
+                "nothing"
+            }
+            fn version(&self) -> u32 {
+                1
+            }
+            fn views(&self) -> &[&str] {
+                &[]
+            }
+            fn handle(&mut self, _: &Batch, _: &mut ViewBatch<'_>) -> Result<(), HandleError> {
+                Ok(())
+            }
+        }
+        let (_folder, views) = open();
+        let category = Filter::Category("order".parse().unwrap());
+        assert_eq!(views.made_from("nothing").unwrap(), None);
+        let mut checkpoint = Checkpoint::default();
+        checkpoint.set(PartitionNumber(0), Position::after(Sequence(5)));
+        let transaction = views.begin().unwrap();
+        write_checkpoint(&transaction, &Nothing, Some(&category), &checkpoint).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(views.made_from("nothing").unwrap().as_deref(), Some("category order"));
+        let transaction = views.begin().unwrap();
+        transaction.delete_table(FILTERS).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(views.made_from("nothing").unwrap().as_deref(), Some("all events"));
+        views.reset(&Nothing).unwrap();
+        assert_eq!(views.made_from("nothing").unwrap(), None);
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod call;
 mod cli;
 /// Commands, and what stands in for a Titanic.
 mod commands;
+/// Subscriptions to categories and streams.
+mod filtered;
 /// Lookups of events by their ids.
 mod find;
 /// Pairs: leaders that change under load, handovers.

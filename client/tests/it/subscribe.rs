@@ -7,7 +7,6 @@ use client::{
     Position, Sequence, StoreHandle, SubscribeOptions, Subscription, SubscriptionError,
 };
 
-use crate::relay::Relay;
 use crate::world::{PATIENCE, World, clock, counted};
 
 /// Appends numbers to several streams until told to stop; returns how many.
@@ -147,17 +146,9 @@ fn splices_under_load() {
     });
 }
 
-/// An endpoint that is free now.
-fn free_endpoint() -> client::Endpoint {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap()
-}
-
 #[test]
 fn lost_feed_messages_are_repaired() {
-    let feed = free_endpoint();
-    let relay = Relay::of_feed(&feed);
-    let world = World::with_feed(2, feed, relay.endpoint.clone());
+    let (world, relay) = World::with_relay(2);
     let orders = world.orders();
     let mut subscription = orders.subscribe(all()).unwrap();
     append(&orders, 1..=10);
@@ -182,9 +173,7 @@ fn lost_feed_messages_are_repaired() {
 
 #[test]
 fn who_wants_to_be_told_of_a_gap_is_told() {
-    let feed = free_endpoint();
-    let relay = Relay::of_feed(&feed);
-    let world = World::with_feed(1, feed, relay.endpoint.clone());
+    let (world, relay) = World::with_relay(1);
     let orders = world.orders();
     append(&orders, 1..=5);
     let options = SubscribeOptions { on_gap: OnGap::Stop, ..all() };

@@ -5,7 +5,7 @@ use client::views::{
     HandleError, HostError, HostOptions, OnChanged, Projection, ProjectionHost, StopFlag,
     ViewBatch, ViewError, ViewStore,
 };
-use client::{Batch, Checkpoint, DecodeEvent, ExpectedVersion, StoreHandle};
+use client::{Batch, Checkpoint, DecodeEvent, ExpectedVersion, Filter, StoreHandle};
 
 use crate::world::{World, counted, wait_until};
 
@@ -131,6 +131,36 @@ fn a_changed_projection_makes_its_views_anew() {
     run_until(&orders, &views, 60, &mut second);
     assert_eq!(documents(&views), expected(60));
     assert!(views.get("other", "kept").unwrap().is_some());
+}
+
+#[test]
+fn another_filter_makes_the_views_anew() {
+    let world = World::start(2);
+    let orders = world.orders();
+    append(&orders, 1..=70);
+    let views = ViewStore::open(world.path("views.redb")).unwrap();
+    let stream = "order-3".try_into().unwrap();
+    let one = HostOptions { filter: Some(Filter::Stream(stream)), ..HostOptions::default() };
+    let host = |options| ProjectionHost::new(orders.clone(), views.clone(), options);
+    let run = |options, wanted: &dyn Fn() -> bool| {
+        let (host, stop) = (host(options), StopFlag::new());
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| host.run(&mut sums(), &stop));
+            wait_until("the views are as they should be", wanted);
+            stop.stop();
+            running.join().unwrap().unwrap();
+        });
+    };
+    let of_one: BTreeMap<_, _> =
+        expected(70).into_iter().filter(|(key, _)| key == "order-3").collect();
+    run(one.clone(), &|| documents(&views) == of_one);
+    let refuse = HostOptions { on_changed: OnChanged::Refuse, ..HostOptions::default() };
+    let refused = host(refuse).run(&mut sums(), &StopFlag::new()).unwrap_err();
+    let HostError::FilterChanged { stored, current, .. } = refused else { panic!("{refused}") };
+    assert_eq!((stored.as_str(), current.as_str()), ("stream order-3", "all events"));
+    assert_eq!(documents(&views), of_one, "refusing changes nothing");
+    run(HostOptions::default(), &|| documents(&views) == expected(70));
+    run(one, &|| documents(&views) == of_one);
 }
 
 #[test]

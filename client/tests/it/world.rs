@@ -7,6 +7,8 @@ use broker::net::Endpoint;
 use client::{Client, ClientConfig, EncodeEvent, NewEvent, StoreHandle};
 use tempfile::TempDir;
 
+use crate::relay::Relay;
+
 /// How long a test waits for anything before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -36,13 +38,15 @@ impl World {
         world
     }
 
-    /// The same with a feed that subscribers reach by another endpoint.
-    pub fn with_feed(partitions: u16, feed: Endpoint, advertise_feed: Endpoint) -> Self {
+    /// The same with a feed that subscribers reach by way of a relay. What the relay connects to
+    /// is in the world's folder, where nobody else binds it.
+    pub fn with_relay(partitions: u16) -> (Self, Relay) {
         let mut world = Self::without_store(partitions);
-        world.feed = feed;
-        world.advertise_feed = Some(advertise_feed);
+        world.feed = format!("ipc://{}", world.path("feed").display()).parse().unwrap();
+        let relay = Relay::of_feed(&world.feed);
+        world.advertise_feed = Some(relay.endpoint.clone());
         world.start_store();
-        world
+        (world, relay)
     }
 
     /// Only the broker runs.

@@ -67,6 +67,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     });
     let host = ProjectionHost::new(store, views, HostOptions::default());
+    // `starlog doctor` asks for this when it looks for projections that are stuck.
+    let _told = host.tell_progress(VIEW)?;
     host.run(&mut EventSizes, &StopFlag::new())?;
     Ok(())
 }

@@ -11,7 +11,10 @@ use std::{
 use broker::net::{Endpoint, Stop, stop_on_signals};
 use client::{
     Client, ConnectError, LookupError, StoreHandle,
-    views::{self, HostOptions, HostProgress, ProjectionHost, StopFlag, ViewError, ViewStore},
+    views::{
+        self, HostOptions, HostProgress, ProgressError, ProgressService, ProjectionHost, StopFlag,
+        ViewError, ViewStore,
+    },
 };
 use store::PartitionNumber;
 use thiserror::Error;
@@ -55,6 +58,9 @@ pub enum HostError {
     /// The database.
     #[error(transparent)]
     Views(#[from] ViewError),
+    /// Others can't be told of it.
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
     /// A projection.
     #[error(transparent)]
     Projection(#[from] views::HostError),
@@ -69,6 +75,8 @@ pub enum HostError {
 /// A projection at work.
 struct Projecting {
     progress: HostProgress,
+    /// For `starlog doctor`.
+    _told: ProgressService,
     thread: JoinHandle<Result<(), HostError>>,
 }
 
@@ -81,10 +89,11 @@ pub(super) fn run(flags: HostFlags) -> Result<(), HostError> {
     let flag = StopFlag::new();
     let projecting = flags.projections.into_iter().map(|name| {
         let host = ProjectionHost::new(store.clone(), views.clone(), HostOptions::default());
-        let (progress, flag) = (host.progress(), flag.clone());
+        let (progress, told) = (host.progress(), host.tell_progress(&name.to_string())?);
+        let flag = flag.clone();
         let work = move || Ok(host.run(&mut ViewProjection(name), &flag).map(drop)?);
         let thread = std::thread::Builder::new().name(name.to_string()).spawn(work)?;
-        Ok(Projecting { progress, thread })
+        Ok(Projecting { progress, _told: told, thread })
     });
     let projecting = projecting.collect::<Result<Vec<_>, HostError>>()?;
     let told = tell_until_stopped(&projecting, store.partitions(), &stop);

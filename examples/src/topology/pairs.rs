@@ -219,6 +219,8 @@ mod tests {
             durability: String::from("pair"),
             version: String::new(),
             partitions: vec![partition],
+            disk: None,
+            reads: Default::default(),
             pair: Some(pair),
         }
     }

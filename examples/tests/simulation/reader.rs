@@ -91,6 +91,7 @@ impl Reader {
             span: span(part),
             cut: Sequence(part.cut),
             heartbeat: crate::member::FEED_HEARTBEAT,
+            first: Sequence(part.previous + 1),
             bytes: part.records.len(),
             records: (part.last > part.previous).then(|| Entry::parse(&part.records)),
         };
@@ -156,6 +157,7 @@ impl Reader {
                         env.oracle.delivered(place, entry);
                     }
                 }
+                SpliceOutput::Moved { .. } => unreachable!("no feed here is filtered"),
                 SpliceOutput::Replay { from, epoch } => self.read(env, place, from.0, epoch.0),
                 SpliceOutput::StopReplay { behind } => {
                     self.courses[place].reading = None;

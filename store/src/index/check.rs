@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::keys::Keys;
+use super::keys::{CategoryKey, Keys, is_category};
 use super::open::run_names;
 use super::run::Run;
 use super::{IndexEntry, IndexError, IndexPlace, SealedSegment};
 use crate::event::{Sequence, Version};
+use crate::filter::category_of;
 
 /// A run file that has to be made anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,9 @@ struct Content {
 
 /// What a posting says.
 struct Posted {
+    /// Hash of a stream or category.
     stream: u64,
+    /// 0 in a category: its events are counted anew in each run.
     version: Version,
     sequence: Sequence,
     offset: u32,
@@ -72,6 +75,10 @@ impl IndexCheck {
         let stream = self.keys.stream(entry.stream.as_bytes());
         let IndexEntry { version, sequence, offset, .. } = *entry;
         self.current.add_place(&self.keys, &Posted { stream, version, sequence, offset });
+        let category = CategoryKey::new(category_of(entry.stream.as_bytes()));
+        let stream = self.keys.stream(category.as_bytes());
+        let version = Version::ZERO;
+        self.current.add_place(&self.keys, &Posted { stream, version, sequence, offset });
     }
 
     /// The records since the last call were those of this segment; `None` where they are not all
@@ -103,9 +110,12 @@ impl IndexCheck {
             let content = self.content_of(&run)?;
             Ok((run.span(), content))
         });
+        let other = Some("it says other things than the records");
         let (span, content) = match read {
+            Ok((_, None)) => return Ok(other),
+            Ok((span, Some(content))) => (span, content),
             Err(IndexError::Damaged { .. }) => return Ok(Some("it is not what was written")),
-            read => read?,
+            Err(error) => return Err(error),
         };
         let (mut expected, mut next, mut chain) = (Content::default(), span.first, [0; 16]);
         for (segment, content) in self.segments.range(span.first..=span.last).map(|(_, s)| s) {
@@ -118,10 +128,11 @@ impl IndexCheck {
         if next != span.last.next() || chain != span.chain {
             return Ok(Some("it is not the index of sound segments that are here"));
         }
-        Ok((content != expected).then_some("it says other things than the records"))
+        Ok(other.filter(|_| content != expected))
     }
 
-    fn content_of(&self, run: &Run) -> Result<Content, IndexError> {
+    /// What a run says; `None` if its places are not in their order, so that a search goes astray.
+    fn content_of(&self, run: &Run) -> Result<Option<Content>, IndexError> {
         let mut content = Content::default();
         for id in run.ids() {
             let id = id?;
@@ -131,12 +142,19 @@ impl IndexCheck {
         for entry in run.streams() {
             let entry = entry?;
             let stream = self.keys.stream(&entry.name);
+            let counted = is_category(&entry.name);
+            let mut last = Sequence::ZERO;
             for (version, place) in entry.versions.versions().zip(places.by_ref()) {
                 let place = place?;
                 let (sequence, offset) = (run.sequence(place.relative), place.offset);
+                let version = if counted { Version::ZERO } else { version };
                 content.add_place(&self.keys, &Posted { stream, version, sequence, offset });
+                if sequence <= last {
+                    return Ok(None);
+                }
+                last = sequence;
             }
         }
-        Ok(content)
+        Ok(Some(content))
     }
 }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::event::Sequence;
-use crate::names::StreamName;
 
 /// Why the index can't answer or can't be written. It is derived data: none of these loses events.
 #[derive(Debug, Error)]
@@ -25,11 +24,11 @@ pub enum IndexError {
         /// The file.
         file: PathBuf,
     },
-    /// Part of a stream's history has not been inserted.
-    #[error("the index does not cover all events of stream {stream}; reopen the partition")]
+    /// Part of the history of a stream or category has not been inserted.
+    #[error("the index does not cover all events of {name}; reopen the partition")]
     Incomplete {
-        /// The stream.
-        stream: StreamName,
+        /// The stream or category.
+        name: String,
     },
     /// A run was asked for where there is no sealed segment with all its entries.
     #[error("there is no sealed and indexed segment that begins at sequence {first}")]

@@ -6,6 +6,7 @@ use siphasher::sip::SipHasher13;
 use uuid::Uuid;
 
 use crate::event::EventId;
+use crate::names::STREAM_NAME_BYTES_MAX;
 
 /// Hashes stream names and event ids with SipHash-1-3, keyed by the partition's own random id, so
 /// that a peer who chooses names and ids can't choose which of them collide.
@@ -33,7 +34,7 @@ impl Keys {
         Self { mask, ..Self::new(partition_id) }
     }
 
-    /// Place of a stream in hash tables and in the stream table of a run.
+    /// Place of a stream or category in hash tables and in the stream table of a run.
     pub(super) fn stream(&self, name: &[u8]) -> u64 {
         self.hash(name)
     }
@@ -60,9 +61,51 @@ impl Keys {
     }
 }
 
+/// The name under which a category is kept beside the streams. No stream has it, for the names of
+/// streams have no control characters.
+///
+/// It lies on the stack, because the writer makes one for nearly every batch.
+#[derive(Debug, Clone)]
+pub(super) struct CategoryKey {
+    bytes: [u8; 1 + STREAM_NAME_BYTES_MAX],
+    length: usize,
+}
+
+/// What a category's key begins with.
+const CATEGORY_MARK: u8 = 0;
+
+impl CategoryKey {
+    pub(super) fn new(category: &[u8]) -> Self {
+        let mut bytes = [CATEGORY_MARK; 1 + STREAM_NAME_BYTES_MAX];
+        let (_, room) = bytes.split_at_mut(1);
+        // `StreamName` and `CategoryName` made sure that all of it has room.
+        room.iter_mut().zip(category).for_each(|(to, from)| *to = *from);
+        Self { bytes, length: 1 + category.len().min(STREAM_NAME_BYTES_MAX) }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
+}
+
+/// Whether a key is that of a category.
+pub(super) fn is_category(key: &[u8]) -> bool {
+    key.first() == Some(&CATEGORY_MARK)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn categories_have_keys_of_their_own() {
+        let longest = [b'x'; STREAM_NAME_BYTES_MAX];
+        for category in [&b""[..], b"order", &longest] {
+            let key = CategoryKey::new(category);
+            assert_eq!(key.as_bytes(), [&[0], category].concat());
+            assert!(is_category(key.as_bytes()) && !is_category(category));
+        }
+    }
 
     #[test]
     fn the_hash_on_disk_never_changes() {

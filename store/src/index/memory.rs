@@ -6,7 +6,8 @@ use super::query::{Posting, VersionRange};
 use super::run::IdEntry;
 use super::streams::StreamNumber;
 use super::width::{long_to_usize, to_u64, to_usize};
-use crate::event::{Sequence, Version};
+use crate::event::{Direction, Sequence, Version};
+use crate::log::fetch_places::RecordPlace;
 
 /// Ids and streams of one segment. Sequences and versions have no gaps, so an event's sequence is
 /// its position in a vector, and its version is its position within its stream.
@@ -18,13 +19,14 @@ pub(super) struct MemoryPart {
     fingerprints: Vec<u64>,
     /// Fingerprint → position in `fingerprints`; the same fingerprint may stand there twice.
     by_fingerprint: HashTable<u32>,
+    /// Streams, and categories among them.
     streams: HashMap<StreamNumber, StreamPart>,
 }
 
-/// The events of one stream in one segment, in version order.
+/// The events of one stream or category in one segment, in the order of the log.
 #[derive(Debug, Clone)]
 pub(super) struct StreamPart {
-    /// Version of the first place.
+    /// Version of the first place; 1 in a category, whose events are counted per segment or run.
     pub(super) first: Version,
     /// Where the events are.
     pub(super) places: Vec<Place>,
@@ -45,6 +47,7 @@ pub(super) struct PartEntry {
     pub(super) sequence: Sequence,
     pub(super) fingerprint: u64,
     pub(super) stream: StreamNumber,
+    pub(super) category: StreamNumber,
     pub(super) version: Version,
     pub(super) offset: u32,
 }
@@ -71,7 +74,15 @@ impl MemoryPart {
         let fresh = || StreamPart { first: entry.version, places: Vec::new() };
         let stream = self.streams.entry(entry.stream).or_insert_with(fresh);
         assert_eq!(entry.version, stream.next(), "a stream has no gaps");
-        stream.places.push(Place { relative, offset: entry.offset });
+        let place = Place { relative, offset: entry.offset };
+        stream.places.push(place);
+        let fresh = || StreamPart { first: Version(1), places: Vec::new() };
+        self.streams.entry(entry.category).or_insert_with(fresh).places.push(place);
+    }
+
+    /// First and last sequence (both inclusive); the last is below the first without events.
+    pub(super) fn ends(&self) -> (Sequence, Sequence) {
+        (self.first, Sequence(self.first.0 + to_u64(self.len()) - 1))
     }
 
     /// Number of events.
@@ -89,12 +100,13 @@ impl MemoryPart {
         ids
     }
 
-    /// All streams with the versions that are in this segment, in no particular order.
+    /// All streams and categories with the versions that are in this segment, in no particular
+    /// order.
     pub(super) fn streams(&self) -> impl Iterator<Item = (StreamNumber, VersionRange)> {
         self.streams.iter().map(|(number, part)| (*number, part.versions()))
     }
 
-    /// The places of a stream, in version order.
+    /// The places of a stream or category, in the order of the log.
     pub(super) fn places(&self, stream: StreamNumber) -> &[Place] {
         self.streams.get(&stream).map_or(&[], |part| &part.places)
     }
@@ -122,6 +134,28 @@ impl MemoryPart {
         for (version, place) in range.versions().zip(places) {
             let sequence = Sequence(self.first.0 + u64::from(place.relative));
             postings.push(Posting { sequence, version, offset: place.offset });
+        }
+    }
+
+    /// Appends the places of a stream or category between two sequences, both inclusive: at most
+    /// `count_max`, in the given direction.
+    pub(super) fn places_between(
+        &self,
+        stream: StreamNumber,
+        (low, high): (Sequence, Sequence),
+        (direction, count_max): (Direction, usize),
+        found: &mut Vec<RecordPlace>,
+    ) {
+        let sequence = |place: &Place| Sequence(self.first.0 + u64::from(place.relative));
+        let places = self.places(stream);
+        let start = places.partition_point(|place| sequence(place) < low);
+        let end = places.partition_point(|place| sequence(place) <= high);
+        let inside = places.get(start..end).unwrap_or_default().iter();
+        let record =
+            |place: &Place| RecordPlace { sequence: sequence(place), offset: place.offset };
+        match direction {
+            Direction::Forward => found.extend(inside.take(count_max).map(record)),
+            Direction::Backward => found.extend(inside.rev().take(count_max).map(record)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Where events are: stream → latest version, stream and version → record, id → record.
+//! Where events are: stream → latest version, stream and version → record, category and sequence →
+//! record, id → record.
 //!
 //! Everything here is derived from the segments and can be made anew from them at any time.
 //!
@@ -11,6 +12,9 @@
 //!  runs       [         run of 1 to 8           ][  run  ]
 //!  parts                                                 [ part ]
 //! ```
+//!
+//! A category is kept as a stream is, under a key that no stream has. Its events have no versions
+//! of their own, so they are counted from 1 in each part and run, and found by their sequences.
 //!
 //! The writer [inserts](Index::insert) what it has written. When it seals a segment, a thread
 //! behind it [builds a run](Index::build_run) and merges runs so that few need asking.
@@ -27,6 +31,7 @@ mod error;
 mod keys;
 mod memory;
 mod open;
+mod places;
 mod query;
 mod run;
 mod streams;
@@ -36,16 +41,18 @@ mod width;
 
 pub(crate) use check::IndexCheck;
 pub use error::IndexError;
+pub(crate) use places::WantedPlaces;
 pub(crate) use query::{Posting, Wanted};
 
 use crate::event::{EventId, Sequence, Version};
+use crate::filter::category_of;
 use crate::log::disk::Disk;
 use crate::names::StreamName;
-use keys::Keys;
+use keys::{CategoryKey, Keys};
 use memory::{MemoryPart, PartEntry};
 use open::Loaded;
 use run::Run;
-use streams::StreamTable;
+use streams::{StreamNumber, StreamTable};
 
 /// Where an index keeps its files.
 #[derive(Clone)]
@@ -170,22 +177,15 @@ impl Index {
         part: &mut MemoryPart,
         entries: &[IndexEntry<'_>],
     ) {
-        let mut previous = None;
+        let mut names = LastNames { keys: &self.keys, stream: None, category: None };
         for entry in entries {
-            // Events of one append are often of one stream: its name is looked up once.
-            let stream = match previous {
-                Some((name, number)) if name == entry.stream => number,
-                _ => {
-                    let name = entry.stream.as_bytes();
-                    streams.intern(self.keys.stream(name), name)
-                }
-            };
-            previous = Some((entry.stream, stream));
+            let (stream, category) = names.numbers(streams, entry.stream);
             streams.raise(stream, entry.version);
             part.insert(&PartEntry {
                 sequence: entry.sequence,
                 fingerprint: self.keys.id(&entry.id),
                 stream,
+                category,
                 version: entry.version,
                 offset: entry.offset,
             });
@@ -212,5 +212,41 @@ impl Index {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The names of the last entry. Events of one append are often of one stream, and those of many of
+/// one category: their names are looked up once.
+struct LastNames<'a> {
+    keys: &'a Keys,
+    stream: Option<(&'a StreamName, StreamNumber)>,
+    category: Option<(&'a [u8], StreamNumber)>,
+}
+
+impl<'a> LastNames<'a> {
+    /// The numbers of a stream and of its category.
+    fn numbers(
+        &mut self,
+        streams: &mut StreamTable,
+        stream: &'a StreamName,
+    ) -> (StreamNumber, StreamNumber) {
+        if let (Some((name, number)), Some((_, category))) = (self.stream, self.category)
+            && name == stream
+        {
+            return (number, category);
+        }
+        let name = stream.as_bytes();
+        let number = streams.intern(self.keys.stream(name), name);
+        self.stream = Some((stream, number));
+        let category = category_of(name);
+        let of_category = match self.category {
+            Some((name, number)) if name == category => number,
+            _ => {
+                let key = CategoryKey::new(category);
+                streams.intern(self.keys.stream(key.as_bytes()), key.as_bytes())
+            }
+        };
+        self.category = Some((category, of_category));
+        (number, of_category)
     }
 }

@@ -152,7 +152,7 @@ impl Index {
         }
         postings.sort_unstable_by_key(|posting| posting.version);
         if !postings.iter().map(|posting| posting.version).eq(range.versions()) {
-            return Err(IndexError::Incomplete { stream: wanted.stream.clone() });
+            return Err(IndexError::Incomplete { name: wanted.stream.to_string() });
         }
         if wanted.direction == Direction::Backward {
             postings.reverse();

@@ -1,4 +1,4 @@
-//! Every stream's latest version, in memory.
+//! Every stream's latest version, in memory, and the names of all categories.
 
 use hashbrown::HashTable;
 
@@ -8,13 +8,14 @@ use crate::event::Version;
 /// Names are kept in pieces of this size, which are filled once and never move.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A stream's place in the [`StreamTable`], given when its name is first seen.
+/// A stream's or category's place in the [`StreamTable`], given when its name is first seen.
 ///
 /// Numbers live as long as the process: memory parts use them in place of names, disk never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct StreamNumber(u32);
 
-/// Name → number → latest version, for all streams of a partition.
+/// Name → number → latest version, for all streams of a partition. Categories are in it under
+/// their keys, to have numbers; their versions mean nothing.
 ///
 /// Names are copied into pieces of memory that belong to the table, so a stream costs its name,
 /// 16 bytes, and 9 bytes of hash table (times the spare room of growing vectors and tables):
@@ -83,7 +84,7 @@ impl StreamTable {
         if let Some(piece) = self.pieces.last_mut() {
             piece.extend_from_slice(name);
         }
-        // A name has at most 256 bytes and starts below 64 KiB: `StreamName` made sure of it.
+        // A name has at most 257 bytes and starts below 64 KiB: `StreamName` made sure of it.
         Stream {
             piece: u32::try_from(index).unwrap_or(u32::MAX),
             start: u16::try_from(start).unwrap_or(u16::MAX),

@@ -7,7 +7,8 @@ use crate::event::{ExpectedVersion, NewEvent, Sequence};
 use crate::log::{OpenError, ReadError};
 use crate::names::{StoreName, StreamName};
 use crate::partition::{
-    Append, AppendError, Events, Partition, Receipt, Signal, StreamQuery, Subscription,
+    Append, AppendError, Events, FilteredQuery, Partition, Receipt, Signal, StreamQuery,
+    Subscription,
 };
 use crate::slot::{PartitionNumber, Slot};
 
@@ -121,6 +122,20 @@ impl Store {
         let number = self.partition_of(&query.stream);
         let partition = self.partition(number).ok_or(ReadError::NotHosted { partition: number })?;
         Ok(Events::stream(partition.reader(), query))
+    }
+
+    /// Some of a partition's events in the order of its log, read lazily. A category may have
+    /// events in every partition, so it is asked for in each.
+    ///
+    /// # Errors
+    /// [`ReadError::NotHosted`]; others come out of the iterator.
+    pub fn read_filtered(
+        &self,
+        number: PartitionNumber,
+        query: FilteredQuery,
+    ) -> Result<Events, ReadError> {
+        let partition = self.partition(number).ok_or(ReadError::NotHosted { partition: number })?;
+        Ok(Events::filtered(partition.reader(), query))
     }
 
     /// Events of one partition from a sequence on, up to the head of now, read lazily.

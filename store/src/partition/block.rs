@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::event::{Direction, Epoch, Sequence, Version};
+use crate::filter::Filter;
 use crate::names::StreamName;
 use crate::record::{Records, iterate};
 
@@ -83,6 +84,39 @@ impl StreamQuery {
             from: Version(u64::MAX),
             direction: Direction::Backward,
             count_max: 1,
+            bytes_max: 1024 * 1024,
+        }
+    }
+}
+
+/// Some of a partition's events, by their places in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilteredQuery {
+    /// Which events.
+    pub filter: Filter,
+    /// Where to start, inclusive; 0 for the oldest. A backward read from beyond the head starts
+    /// there.
+    pub from: Sequence,
+    /// Where to end, inclusive; 0 for as far as there is.
+    pub to: Sequence,
+    /// Which way.
+    pub direction: Direction,
+    /// Most events.
+    pub count_max: u32,
+    /// Most record bytes; a single larger record is read all the same.
+    pub bytes_max: usize,
+}
+
+impl FilteredQuery {
+    /// All of them, oldest first, in blocks of a mebibyte.
+    #[must_use]
+    pub const fn all(filter: Filter) -> Self {
+        Self {
+            filter,
+            from: Sequence::ZERO,
+            to: Sequence::ZERO,
+            direction: Direction::Forward,
+            count_max: u32::MAX,
             bytes_max: 1024 * 1024,
         }
     }

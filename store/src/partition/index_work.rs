@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::background::Background;
 use crate::event::{EventId, Sequence};
-use crate::index::{Index, IndexEntry, IndexError, Posting, Wanted};
+use crate::index::{Index, IndexEntry, IndexError, Posting, Wanted, WantedPlaces};
+use crate::log::fetch_places::RecordPlace;
 use crate::log::recovery::{entries, sealed_for_index};
 use crate::log::segments::{Sealed, Segments};
 
@@ -69,6 +70,14 @@ impl IndexWork {
         wanted: &Wanted<'_>,
     ) -> Result<Vec<Posting>, IndexError> {
         self.repaired(self.index.postings(wanted))
+    }
+
+    /// Where events of a category or stream are between two places of the log.
+    pub(crate) fn places(
+        self: &Arc<Self>,
+        wanted: &WantedPlaces<'_>,
+    ) -> Result<Vec<RecordPlace>, IndexError> {
+        self.repaired(self.index.places(wanted))
     }
 
     /// Where records with some of these ids may be: (place in `ids`, sequence).

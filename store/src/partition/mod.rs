@@ -45,7 +45,7 @@ pub use append::{
     Answer, Append, AppendError, Durability, Mode, Origin, Receipt, SignatureCheck, StreamWrite,
     Submission,
 };
-pub use block::{Block, StreamQuery};
+pub use block::{Block, FilteredQuery, StreamQuery};
 pub use log_reader::LogReader;
 pub(crate) use open::{Backgrounds, Setup};
 pub use park::{CutError, Parked};

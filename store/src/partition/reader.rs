@@ -1,5 +1,6 @@
 //! Reading what is committed.
 
+mod filtered;
 mod lookup;
 
 use std::sync::atomic::{AtomicU64, Ordering};

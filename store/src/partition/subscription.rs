@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::block::StreamQuery;
+use super::block::{FilteredQuery, StreamQuery};
 use super::reader::Reader;
 use super::watermarks::Watermarks;
 use crate::event::{Direction, Event, Sequence, Version};
@@ -152,6 +152,8 @@ enum Next {
     Log { from: Sequence },
     /// Of a stream, so many events.
     Stream { query: StreamQuery, left: u32 },
+    /// Of a category or a stream in the order of the log.
+    Filtered { query: FilteredQuery },
 }
 
 impl Events {
@@ -163,6 +165,11 @@ impl Events {
 
     pub(crate) fn stream(reader: Reader, query: StreamQuery) -> Self {
         let next = Some(Next::Stream { left: query.count_max, query });
+        Self { reader, next, current: Records::default(), until: Sequence(u64::MAX) }
+    }
+
+    pub(crate) fn filtered(reader: Reader, query: FilteredQuery) -> Self {
+        let next = Some(Next::Filtered { query });
         Self { reader, next, current: Records::default(), until: Sequence(u64::MAX) }
     }
 
@@ -187,6 +194,18 @@ impl Events {
                 {
                     query.from = from;
                     self.next = Some(Next::Stream { query, left });
+                }
+                block
+            }
+            Some(Next::Filtered { mut query }) => {
+                let block = self.reader.read_filtered(&query)?;
+                query.count_max -= block.count.min(query.count_max);
+                query.from = match query.direction {
+                    Direction::Forward => block.last.next(),
+                    Direction::Backward => Sequence(block.last.0.saturating_sub(1)),
+                };
+                if !block.at_end && query.count_max > 0 {
+                    self.next = Some(Next::Filtered { query });
                 }
                 block
             }

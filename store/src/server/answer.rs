@@ -11,7 +11,7 @@ use super::reign::ReignState;
 use crate::wire::append::{AppendDone, AppendReply, AppendResult};
 use crate::wire::plain::{PlainAppended, PlainDetail, PlainError, PlainFailure};
 use crate::wire::{Refusal, WireError};
-use crate::{AppendError, Durability, ReadError, Receipt};
+use crate::{AppendError, Durability, IndexError, ReadError, Receipt};
 
 /// How long a client should wait after BUSY.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -188,6 +188,10 @@ impl From<&ReadError> for Failure {
                 log::error!("a read failed: {error}");
                 failure(ErrorCode::CORRUPT)
             }
+            ReadError::Index(IndexError::Damaged { .. }) => Self::new(
+                ErrorCode::INDEX_BEHIND,
+                "the index is being made anew from the log: try again",
+            ),
             ReadError::Index(_) | ReadError::Io { .. } => {
                 log::error!("a read failed: {error}");
                 Self::new(ErrorCode::IO, "the store's disk failed this read: see the store's log")

@@ -21,6 +21,7 @@ pub mod admin;
 mod answer;
 mod append;
 pub mod config;
+mod data_disk;
 pub(crate) mod directory;
 pub mod exit_code;
 mod feed;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::admin::{AdminError, AdminLoop};
 use super::append::{AppendLoop, AppendLoopError, AppendSettings};
 use super::config::{Config, ConfigError};
+use super::data_disk::DataDisk;
 use super::directory::Directory;
 use super::feed::{self, FeedError, FeedLoop};
 use super::lifecycle::{Fatal, Lifecycle};
@@ -254,11 +255,17 @@ fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
     let heartbeat = config.broker_heartbeat();
     let settings = AppendSettings {
         brokers: config.brokers.clone(),
-        link: LinkSettings { heartbeat, ..LinkSettings::default() },
+        link: LinkSettings {
+            agent: concat!("starlog-store/", env!("CARGO_PKG_VERSION")).to_owned(),
+            heartbeat,
+            ..LinkSettings::default()
+        },
         identity: identity.clone(),
         places,
     };
-    let replay_loop = ReplayLoop::new(replay_socket, identity.clone(), shared, reads.clone())?;
+    let disk = DataDisk::new(&config.data, config.node.segment_bytes);
+    let asked = (identity.clone(), disk);
+    let replay_loop = ReplayLoop::new(replay_socket, asked, shared, reads.clone())?;
     let feed_loop = FeedLoop::new(feed_socket, (identity, config.heartbeat), shared)?;
     let append_loop = AppendLoop::new(&context, settings, shared, reads)?;
     handle.others.push(lifecycle.spawn("store-replay", move || replay_loop.run())?);

@@ -4,11 +4,17 @@ use super::Identity;
 use super::directory::Directory;
 use super::reign::ReignState;
 use crate::pair;
-use crate::wire::status::{NeighbourStatus, PairStatus, PartitionStatus, StatusReply};
+use crate::wire::status::{
+    DiskStatus, NeighbourStatus, PairStatus, PartitionStatus, ReadsStatus, StatusReply,
+};
 use crate::{Partition, Store};
 
 /// The status map as bytes.
-pub(super) fn status(directory: &Directory, identity: &Identity) -> Vec<u8> {
+pub(super) fn status(
+    directory: &Directory,
+    identity: &Identity,
+    (disk, reads): (Option<DiskStatus>, ReadsStatus),
+) -> Vec<u8> {
     let state = identity.state();
     let partitions = directory.stores();
     let partitions = partitions.iter().flat_map(|store| store_status(store, &state)).collect();
@@ -19,6 +25,8 @@ pub(super) fn status(directory: &Directory, identity: &Identity) -> Vec<u8> {
         durability: identity.durability.as_str().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         partitions,
+        disk,
+        reads,
         pair: identity.reign.pair().map(|pair| pair_status(pair.status())),
     };
     // Plain maps into memory: the encoder has nothing to refuse.

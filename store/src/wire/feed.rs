@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! frame 0  topic    'P' | store name | 0x00 | u16 partition (big-endian)
+//!                   'C' | store name | 0x00 | u16 partition (big-endian) | category | 0x00
+//!                   'S' | store name | 0x00 | u16 partition (big-endian) | stream name | 0x00
 //! frame 1  header    0  3 "SLF"      3  1 version (1)   4  1 kind (1 records, 2 heartbeat)
 //!                    5  3 zero       8 16 lineage      24  8 epoch
 //!                   32  8 previous   last sequence of the chain before this message (exclusive)
 //!                   40  8 last       last sequence of this message (inclusive); in a heartbeat
-//!                                    the head, equal to `previous`
+//!                                    the head, equal to `previous` in a 'P' topic
 //!                   48  4 count of records              52  4 heartbeat interval, ms
 //!                   56  8 cut        last sequence before the first record of this epoch
 //!                                    (inclusive; 0 in the first epoch)
@@ -17,6 +19,12 @@
 //! are always there, so that partition 1 is no prefix of 10. A subscriber that sees `previous`
 //! above the last sequence it knows has missed something and asks the replayer for it. One whose
 //! place, reached in a lower epoch, lies above `cut` has records that this history does not hold.
+//!
+//! The filtered topics ('C', 'S') exist while somebody subscribes to them, and follow the same
+//! rule: nothing of theirs lies between `previous` and `last` but the records of the message. A
+//! heartbeat's `previous` is the last record of the topic, its `last` the partition's head, so
+//! that a checkpoint goes on where a topic is quiet. They chain by sequence, also that of a stream:
+//! one rule and one kind of checkpoint serve all topics, and the records tell their versions.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -24,37 +32,53 @@ use uuid::Uuid;
 use super::WireError;
 use super::cursor::Cursor;
 use crate::event::{Epoch, Sequence};
-use crate::names::{NameError, StoreName};
+use crate::filter::Filter;
+use crate::names::{
+    CategoryName, NameError, STORE_NAME_BYTES, STREAM_NAME_BYTES_MAX, StoreName, StreamName,
+};
 
 /// The version in every header.
 pub const FEED_VERSION: u8 = 1;
 /// Most bytes of records in one message, unless a single record is larger.
 pub const FEED_BYTES_MAX: usize = 64 * 1024;
 /// Longest topic, in bytes.
-pub const TOPIC_BYTES_MAX: usize = 1 + *crate::names::STORE_NAME_BYTES.end() + 3;
+pub const TOPIC_BYTES_MAX: usize = 1 + *STORE_NAME_BYTES.end() + 3 + STREAM_NAME_BYTES_MAX + 1;
 
 const MAGIC: [u8; 3] = *b"SLF";
 const HEADER_BYTES: usize = 64;
 const TOPIC_PARTITION: u8 = b'P';
+const TOPIC_CATEGORY: u8 = b'C';
+const TOPIC_STREAM: u8 = b'S';
 
-/// What can be subscribed to: one partition.
+/// What can be subscribed to: one partition, or some of its events.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic {
     /// The store.
     pub store: StoreName,
     /// The partition.
     pub partition: u16,
+    /// Which of its events; `None` for all.
+    pub filter: Option<Filter>,
 }
 
 impl Topic {
     /// The topic frame, which is also what to subscribe to.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let (kind, name): (u8, Option<&[u8]>) = match &self.filter {
+            None => (TOPIC_PARTITION, None),
+            Some(Filter::Category(category)) => (TOPIC_CATEGORY, Some(category.as_bytes())),
+            Some(Filter::Stream(stream)) => (TOPIC_STREAM, Some(stream.as_bytes())),
+        };
         let mut out = Vec::with_capacity(TOPIC_BYTES_MAX);
-        out.push(TOPIC_PARTITION);
+        out.push(kind);
         out.extend_from_slice(self.store.as_str().as_bytes());
         out.push(0);
         out.extend_from_slice(&self.partition.to_be_bytes());
+        if let Some(name) = name {
+            out.extend_from_slice(name);
+            out.push(0);
+        }
         out
     }
 
@@ -63,13 +87,27 @@ impl Topic {
     /// # Errors
     /// [`WireError`] says what is wrong.
     pub fn decode(frame: &[u8]) -> Result<Self, WireError> {
-        let not_a_topic = WireError::Magic { what: "a feed topic" };
-        let rest = frame.strip_prefix(&[TOPIC_PARTITION]).ok_or(not_a_topic.clone())?;
-        let (rest, partition) = rest.split_last_chunk::<2>().ok_or(not_a_topic.clone())?;
-        let store = rest.strip_suffix(&[0]).ok_or(not_a_topic)?;
+        let not_a_topic = || WireError::Magic { what: "a feed topic" };
+        let (kind, rest) = frame.split_first().ok_or_else(not_a_topic)?;
+        let end = rest.iter().position(|byte| *byte == 0).ok_or_else(not_a_topic)?;
+        let (store, rest) = rest.split_at(end);
         let store =
             std::str::from_utf8(store).map_err(|_| NameError::NotUtf8 { what: "a store name" })?;
-        Ok(Self { store: StoreName::new(store)?, partition: u16::from_be_bytes(*partition) })
+        let store = StoreName::new(store)?;
+        let rest = rest.get(1..).unwrap_or_default();
+        let (partition, rest) = rest.split_first_chunk::<2>().ok_or_else(not_a_topic)?;
+        let name = match rest.split_last() {
+            None => None,
+            Some((0, name)) => Some(Bytes::copy_from_slice(name)),
+            Some(_) => return Err(not_a_topic()),
+        };
+        let filter = match (*kind, name) {
+            (TOPIC_PARTITION, None) => None,
+            (TOPIC_CATEGORY, Some(name)) => Some(Filter::Category(CategoryName::new(name)?)),
+            (TOPIC_STREAM, Some(name)) => Some(Filter::Stream(StreamName::new(name)?)),
+            _ => return Err(not_a_topic()),
+        };
+        Ok(Self { store, partition: u16::from_be_bytes(*partition), filter })
     }
 }
 
@@ -91,7 +129,7 @@ pub struct FeedHeader {
     pub lineage: Uuid,
     /// Epoch of the leader that publishes.
     pub epoch: Epoch,
-    /// Last sequence before this message (exclusive start).
+    /// Last sequence of the topic before this message (exclusive start).
     pub previous: Sequence,
     /// Last sequence of this message (inclusive); the head in a heartbeat.
     pub last: Sequence,

@@ -15,6 +15,8 @@ pub mod append;
 mod cursor;
 pub mod feed;
 mod map;
+#[cfg(test)]
+mod page_tests;
 pub mod plain;
 pub mod replay;
 pub mod status;

@@ -23,10 +23,12 @@
 //!       48  8 credit     bytes of records that may be sent, cumulative for this read
 //!       56  8 epoch      in which the reader came to its place; 0 = it does not say
 //!       64  4 block_max  most bytes of records in one block (a larger record comes alone)
-//!       68  2 partition  70  1 source (0 all, 1 stream, 2 ids)
+//!       68  2 partition  70  1 source (0 all, 1 stream, 2 ids,
+//!                              3 category, 4 stream, but with sequences as places)
 //!       71  1 direction (0 forward, 1 backward; forward for ids)
-//!       72  1 store length   73  1 zero   74  2 stream length, or 16 × the number of ids
-//!       76 .. store name | stream name, or event ids
+//!       72  1 store length   73  1 zero
+//!       74  2 length of the stream name or category, or 16 × the number of ids
+//!       76 .. store name | stream name, category, or event ids
 //!
 //! block 16 16 lineage   32 16 incarnation of the node   48  8 epoch
 //!       56  8 first     64  8 last     sequences of the first and last record, as sent; 0 if none
@@ -38,6 +40,10 @@
 //! event of the partition has is passed over. Its places are those of the ids, from 1; `to`,
 //! `count_max` and `epoch` don't apply.
 //!
+//! Sources 3 and 4 are for who follows a filtered topic of the feed: `from`, `to` and `epoch` mean
+//! the same as for source 0, and what lies between two records sent is none of the filter's. At
+//! the end everything up to the head of the last block was looked at.
+//!
 //! Flags: READ 1 = strong; BLOCK 1 = end: nothing more follows, the limit or the head is reached.
 
 use bytes::Bytes;
@@ -46,7 +52,8 @@ use uuid::Uuid;
 use super::cursor::Cursor;
 use super::{Refusal, WireError};
 use crate::event::{Epoch, EventId, Sequence};
-use crate::names::{StoreName, StreamName};
+use crate::filter::Filter;
+use crate::names::{CategoryName, StoreName, StreamName};
 
 /// The version in every head.
 pub const REPLAY_VERSION: u8 = 1;
@@ -94,6 +101,8 @@ pub enum ReadSource {
     /// The events with these ids, at least one and at most [`READ_IDS_MAX`]; places are those of
     /// the ids, from 1.
     Ids(Vec<EventId>),
+    /// Some of the partition's records; places are sequences.
+    Filtered(Filter),
 }
 
 /// A READ.
@@ -356,6 +365,8 @@ fn encode_read(read: &Read) -> Result<Vec<u8>, WireError> {
             ids = wanted.iter().flat_map(EventId::as_bytes).copied().collect();
             (2, &ids)
         }
+        ReadSource::Filtered(Filter::Category(category)) => (3, category.as_bytes()),
+        ReadSource::Filtered(Filter::Stream(stream)) => (4, stream.as_bytes()),
     };
     let too_long = |count| WireError::TooMany { what: "bytes of a name", count, max: 255 };
     let store_length = u8::try_from(store.len()).map_err(|_| too_long(store.len()))?;
@@ -406,6 +417,8 @@ fn decode_read(mut cursor: Cursor, request: RequestNumber, flags: u8) -> Result<
         (0, true) => ReadSource::All,
         (1, false) => ReadSource::Stream(StreamName::new(stream)?),
         (2, false) if direction == ReadDirection::Forward => ReadSource::Ids(decode_ids(&stream)?),
+        (3, false) => ReadSource::Filtered(Filter::Category(CategoryName::new(stream)?)),
+        (4, false) => ReadSource::Filtered(Filter::Stream(StreamName::new(stream)?)),
         (number, _) => return Err(unknown("source with such a stream name", number)),
     };
     cursor.finish()?;

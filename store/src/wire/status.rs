@@ -23,9 +23,37 @@ pub struct StatusReply {
     pub version: String,
     /// One entry for each hosted partition.
     pub partitions: Vec<PartitionStatus>,
+    /// The file system of its data directory; absent if the operating system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskStatus>,
+    /// Its replays.
+    #[serde(default)]
+    pub reads: ReadsStatus,
     /// The pair that it belongs to; absent if it has no peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<PairStatus>,
+}
+
+/// Room on the file system of a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Bytes that the process may still take.
+    pub free_bytes: u64,
+    /// Bytes that there are.
+    pub total_bytes: u64,
+    /// Bytes of the segments by which logs grow.
+    pub segment_bytes: u32,
+}
+
+/// Replays under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadsStatus {
+    /// All of them.
+    pub open: u32,
+    /// Those whose reader has taken nothing for 5 s.
+    pub stalled: u32,
+    /// For how long the slowest of these has taken nothing, in milliseconds.
+    pub stalled_ms: u64,
 }
 
 /// One hosted partition.
@@ -147,6 +175,8 @@ mod tests {
                 parked_files: 1,
                 degraded: vec!["disk full".into()],
             }],
+            disk: Some(DiskStatus { free_bytes: 7, total_bytes: 9, segment_bytes: 4096 }),
+            reads: ReadsStatus { open: 3, stalled: 1, stalled_ms: 7_000 },
             pair: None,
         }
     }
@@ -199,7 +229,8 @@ mod tests {
         let older =
             Older { incarnation, lineage, epoch: 3, durability, version, partitions: Vec::new() };
         let bytes = rmp_serde::to_vec_named(&older).unwrap();
-        let expected = StatusReply { partitions: Vec::new(), ..status() };
+        let reads = ReadsStatus::default();
+        let expected = StatusReply { partitions: Vec::new(), disk: None, reads, ..status() };
         assert_eq!(StatusReply::decode(&bytes).unwrap(), expected);
     }
 }

@@ -20,6 +20,8 @@ mod crashing_disk;
 mod cutting;
 /// Appending, reading and following through the public interface.
 mod engine;
+/// Reading a category against picking its events out of the whole log.
+mod filtered;
 /// Small makers of events, nodes and stores.
 mod fixture;
 /// Leading and following: who takes what, and when answers are given.
@@ -32,6 +34,9 @@ mod members;
 mod model;
 /// A node and its stores: the lock, creating, removing, detaching, copying.
 mod node;
+/// The protocol page against the code: limits.
+#[cfg(feature = "server")]
+mod pages;
 /// A follower that crashes against its leader, byte for byte.
 mod replicas;
 /// The server against a real broker.

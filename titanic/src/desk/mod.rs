@@ -30,9 +30,9 @@ use crate::protocol::{AppendFailure, Ask, Now, RequestTicket, Settings};
 use crate::view::{View, Walked};
 
 /// Most requests that are not answered.
-const OPEN_MAX: usize = 16_384;
+pub(crate) const OPEN_MAX: usize = 16_384;
 /// Most of them that wait for a reply.
-const PARKED_MAX: usize = 8_192;
+pub(crate) const PARKED_MAX: usize = 8_192;
 /// An answer leaves so long before its asker's time is over.
 const MARGIN: Duration = Duration::from_millis(50);
 

@@ -17,7 +17,7 @@ use crate::{Door, RequestTicket};
 /// it is answered, and the machine parks fewer.
 const WINDOW_MESSAGES: u64 = 16_384;
 /// Body bytes of one service that a broker may leave with us.
-const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Which of the process's brokers, and of how many: tickets are numbered so that they tell.
 #[derive(Debug, Clone, Copy)]

@@ -21,6 +21,8 @@ pub mod exit_code;
 mod follower;
 mod keeper;
 mod lifecycle;
+#[cfg(test)]
+mod page_tests;
 mod readers;
 mod start;
 mod wire;

@@ -249,6 +249,31 @@ fn the_topology_names_every_member_and_service() {
 }
 
 #[test]
+fn the_topology_names_every_program_with_its_version() {
+    let mut bench = Bench::new();
+    bench.hello("c", Role::Client);
+    bench.member("l", &Member::of(0, true, 3));
+    bench.ready("w", Version::V01, "echo");
+    let topology = |bench: &mut Bench, number| {
+        let (_, body) = only(&bench.request("c", &Asked::new("mmi.topology", number)), "c");
+        decode_body::<Topology>(&body[1]).unwrap()
+    };
+    let agents = |topology: Topology| -> Vec<(String, u32)> {
+        topology.agents.into_iter().map(|agent| (agent.agent, agent.connections)).collect()
+    };
+    let first = topology(&mut bench, 1);
+    assert_eq!(first.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(agents(first), [("test".to_owned(), 2)], "an MDP worker has no name");
+    bench.gone("l");
+    let header = Header { time_ms: 500, ..Header::new(Kind::Hello, session("c")) };
+    let agent = "starlog-client/9.0.0".to_owned();
+    let newer = Hello { version_min: 1, version_max: 1, role: Role::Client, agent };
+    bench.send("c", vec![header.encode().into(), encode_body(&newer)]);
+    let now = agents(topology(&mut bench, 2));
+    assert_eq!(now, [("starlog-client/9.0.0".to_owned(), 1)], "what it said last counts");
+}
+
+#[test]
 fn draining_finishes_what_is_held_and_refuses_the_rest() {
     let mut bench = Bench::new();
     bench.hello("c", Role::Client);

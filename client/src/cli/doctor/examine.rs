@@ -6,12 +6,13 @@ use broker::error_code::ErrorCode;
 use client::{PartitionStatus, Status, StatusReply, Topology};
 use serde::Serialize;
 
+use super::disks::of_disks;
 use super::probe::Probe;
+use super::projections::Projections;
+use super::subscribers::of_subscribers;
+use super::versions::of_versions;
 use crate::cli::brokers::Broker;
 use crate::cli::pair::{Remark, Urgency, pairs, short};
-
-/// The version of this tool, which should be that of everything else.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// All that was found out.
 #[derive(Debug, Default)]
@@ -22,6 +23,16 @@ pub struct Facts<'a> {
     pub status: Option<Status>,
     /// What came of trying.
     pub probes: Vec<Probe>,
+    /// Where projections are that tell of themselves.
+    pub projections: Projections,
+}
+
+impl Facts<'_> {
+    /// The store processes that have answered, and where.
+    pub(super) fn processes(&self) -> impl Iterator<Item = (&str, &StatusReply)> {
+        let processes = self.status.iter().flat_map(|status| &status.processes);
+        processes.filter_map(|it| Some((it.endpoint.as_str(), it.answer.as_ref().ok()?)))
+    }
 }
 
 /// The part of a topology that is stuck.
@@ -42,6 +53,8 @@ pub enum Part {
     Index,
     /// The feed of a partition.
     Feed,
+    /// Somebody who follows the log.
+    Subscriber,
     /// A service that is not a partition.
     Service,
     /// The software itself.
@@ -59,6 +72,7 @@ impl Part {
             Self::Disk => "disk",
             Self::Index => "index",
             Self::Feed => "feed",
+            Self::Subscriber => "subscriber",
             Self::Service => "service",
             Self::Version => "version",
         }
@@ -78,11 +92,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(part: Part, urgency: Urgency, text: impl Into<String>) -> Self {
+    pub(super) fn new(part: Part, urgency: Urgency, text: impl Into<String>) -> Self {
         Self { part, stops_appends: false, remark: Remark::new(urgency, text) }
     }
 
-    fn act(part: Part, text: impl Into<String>) -> Self {
+    pub(super) fn act(part: Part, text: impl Into<String>) -> Self {
         Self::new(part, Urgency::Act, text)
     }
 
@@ -104,6 +118,9 @@ pub fn examine(facts: &Facts<'_>) -> Vec<Finding> {
     for probe in &facts.probes {
         of_probe(probe, &mut findings);
     }
+    of_disks(facts, &mut findings);
+    of_subscribers(facts, &mut findings);
+    of_versions(facts, &mut findings);
     findings.sort_by_key(|finding| (!finding.stops_appends, finding.remark.urgency, finding.part));
     findings
 }
@@ -172,26 +189,12 @@ fn of_processes(status: &Status, findings: &mut Vec<Finding>) {
                 ),
             )),
             Ok(reply) => {
-                of_version(endpoint, reply, findings);
                 for partition in &reply.partitions {
                     let words = partition.degraded.iter();
                     findings.extend(words.filter_map(|words| degraded(partition, words)));
                 }
             }
         }
-    }
-}
-
-fn of_version(endpoint: &str, reply: &StatusReply, findings: &mut Vec<Finding>) {
-    if reply.version != VERSION {
-        findings.push(Finding::act(
-            Part::Version,
-            format!(
-                "the process at {endpoint} has version {}, this tool has {VERSION}: install the \
-                 newer one on both sides",
-                reply.version
-            ),
-        ));
     }
 }
 

@@ -3,19 +3,25 @@
 //! ```text
 //!  brokers ──topology──┐
 //!  stores ───status────┼──► examine ──► findings, the most urgent first ──► exit code
-//!  reads, feeds ─probe─┘
+//!  reads, feeds ─probe─┤
+//!  projections ─watch──┘
 //! ```
 
+mod disks;
 mod examine;
 mod probe;
+mod projections;
+mod subscribers;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use client::{Client, Endpoint};
 use serde::Serialize;
 
 use examine::{Facts, Finding, examine};
 use probe::probe_all;
+use projections::watch_all;
 
 use crate::cli::brokers::ask_each;
 use crate::cli::exit;
@@ -36,6 +42,7 @@ pub fn run(session: &Session) -> Result<(), Stop> {
         let client = one_client(session, &broker.endpoint)?;
         let status = client.status(session.timeout).map_err(Failure::from)?;
         facts.probes = probe_all(&client, &status, session.timeout)?;
+        facts.projections = watch_all(&client, &status, session.timeout);
         facts.status = Some(status);
     }
     let findings = examine(&facts);

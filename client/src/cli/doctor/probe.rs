@@ -51,7 +51,10 @@ pub fn probe_all(
         let Ok(handle) = client.store(name.as_str()) else { continue };
         let leaders = (0..store.partitions).filter_map(|partition| store.leader(partition));
         for MemberTopology { partition, feed, .. } in leaders.filter(|it| answers(&it.replay)) {
-            topics.push((Topic { store: name.clone(), partition: *partition }, feed.clone()));
+            topics.push((
+                Topic { store: name.clone(), partition: *partition, filter: None },
+                feed.clone(),
+            ));
             probes.push(Probe {
                 partition: format!("{name}/{partition}"),
                 feed: feed.clone(),

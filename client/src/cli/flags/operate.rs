@@ -37,9 +37,10 @@ pub struct TopologyFlags {}
 /// `starlog doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks every broker that is named with --broker and every store process that they know, and reads the
-newest event of each partition, by its stream too. Each line names what is stuck, and what to do:
-! needs somebody to act, ~ mends itself.
+Asks every broker that is named with --broker, every store process that they know, and every
+projection that tells its progress; reads the newest event of each partition, by its stream too.
+Each line names what is stuck (a broker, store, pair, witness, disk, index, feed, subscriber or
+service, or versions that differ) and what to do: ! needs somebody to act, ~ mends itself.
 
 Exit codes: 0 nothing is wrong, 1 something is, 5 something is and no append can be done now, to
 one partition at least.

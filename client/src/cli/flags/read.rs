@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use client::{Sequence, StoreName, StreamName};
+use client::{CategoryName, EventType, Sequence, StoreName, StreamName};
 
 /// `starlog read`.
 #[derive(Debug, Args)]
@@ -13,7 +13,7 @@ Exit 4 means that there is no such stream.
 Examples:
   starlog read orders order-17
   starlog read orders order-17 --from 2 --limit 10 -o ndjson
-  starlog read orders order-17 --last -o json")]
+  starlog read orders order-17 --type OrderPlaced --last -o json")]
 pub struct ReadFlags {
     /// Store to read from.
     pub store: StoreName,
@@ -31,6 +31,9 @@ pub struct ReadFlags {
     /// Only the newest event.
     #[arg(long, conflicts_with_all = ["from", "backward", "limit"])]
     pub last: bool,
+    /// Only events of this type; may be repeated. The tool drops the others as they arrive.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub types: Vec<EventType>,
 }
 
 /// `starlog replay`.
@@ -41,10 +44,14 @@ Events are in order within a partition; partitions follow each other.
 Examples:
   starlog replay orders
   starlog replay orders --partition 0 --from 1 --to 1000 -o ndjson
-  starlog replay orders --backward --limit 3")]
+  starlog replay orders --backward --limit 3
+  starlog replay orders --category order --type OrderPlaced --limit 3")]
 pub struct ReplayFlags {
     /// Store to read.
     pub store: StoreName,
+    /// Only events of streams of this category: whose names begin with it, up to the first dash.
+    #[arg(long, value_name = "NAME")]
+    pub category: Option<CategoryName>,
     /// Only this partition.
     #[arg(long, value_name = "P")]
     pub partition: Option<u16>,
@@ -63,6 +70,9 @@ pub struct ReplayFlags {
     /// Print events of system streams ($…) too.
     #[arg(long)]
     pub system: bool,
+    /// Only events of this type; may be repeated. The tool drops the others as they arrive.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub types: Vec<EventType>,
 }
 
 /// `starlog tail`.
@@ -73,7 +83,8 @@ is counted on standard error.
 
 Examples:
   starlog tail orders --from start --limit 3
-  starlog tail orders --partition 0 --from 1 --limit 1 -o ndjson")]
+  starlog tail orders --category order --from start --limit 1
+  starlog tail orders --stream order-17 --from start --limit 1 -o ndjson")]
 pub struct TailFlags {
     /// Store to follow.
     pub store: StoreName,
@@ -81,6 +92,12 @@ pub struct TailFlags {
     /// where the store has several).
     #[arg(long, value_name = "now|start|SEQUENCE", default_value = "now")]
     pub from: TailFrom,
+    /// Only events of streams of this category: whose names begin with it, up to the first dash.
+    #[arg(long, value_name = "NAME", conflicts_with = "stream")]
+    pub category: Option<CategoryName>,
+    /// Only events of this stream; --from still counts sequences of its partition.
+    #[arg(long, value_name = "NAME", conflicts_with = "partition")]
+    pub stream: Option<StreamName>,
     /// Only this partition.
     #[arg(long, value_name = "P")]
     pub partition: Option<u16>,
@@ -90,6 +107,9 @@ pub struct TailFlags {
     /// Print events of system streams ($…) too.
     #[arg(long)]
     pub system: bool,
+    /// Only events of this type; may be repeated. The tool drops the others as they arrive.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub types: Vec<EventType>,
 }
 
 /// Where `tail` starts.

@@ -57,6 +57,8 @@ fn node(name: &str, standing: &str, members: &[&str]) -> ProcessStatus {
         durability: "pair".to_owned(),
         version: "0.1.0".to_owned(),
         partitions: vec![partition],
+        disk: None,
+        reads: Default::default(),
         pair: Some(pair),
     };
     ProcessStatus { endpoint: format!("tcp://{name}"), answer: Ok(reply) }

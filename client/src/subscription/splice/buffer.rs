@@ -22,13 +22,14 @@ impl<T> Buffer<T> {
         Self { messages: VecDeque::new(), bytes: 0 }
     }
 
-    /// Keeps a message, unless it is a heartbeat.
+    /// Keeps a message, unless it is a heartbeat or a double.
     pub(super) fn keep(&mut self, message: FeedMessage<T>) {
-        if message.records.is_none() {
+        let covered = self.messages.back().map(|back| back.span.last);
+        if message.records.is_none() || covered >= Some(message.span.last) {
             return;
         }
-        let back = self.messages.back();
-        let unbroken = back.is_none_or(|back| back.span.last == message.span.previous);
+        // In a filtered feed a message covers more than its last record, at which the next begins.
+        let unbroken = covered.is_none_or(|covered| covered >= message.span.previous);
         if !unbroken || self.bytes + message.bytes > BUFFER_BYTES_MAX {
             self.clear();
         }
@@ -67,6 +68,7 @@ mod tests {
             span: Span { epoch: Epoch(3), previous: Sequence(previous), last: Sequence(last) },
             cut: Sequence::ZERO,
             heartbeat: Duration::from_secs(1),
+            first: Sequence(previous + 1),
             bytes,
             records: (previous < last).then_some(()),
         }
@@ -84,8 +86,12 @@ mod tests {
         assert_eq!((buffer.messages.len(), buffer.bytes), (1, 100), "a break");
         buffer.keep(message(14, 15, BUFFER_BYTES_MAX));
         assert_eq!((buffer.messages.len(), buffer.bytes), (1, BUFFER_BYTES_MAX), "an overflow");
+        buffer.keep(message(13, 15, 0));
+        assert_eq!(buffer.messages.len(), 1, "a double");
+        buffer.keep(message(13, 20, 0));
+        assert_eq!(buffer.messages.len(), 2, "unbroken, though filtered");
         assert_eq!(buffer.next_behind(Sequence(13)), None);
         assert_eq!(buffer.next_behind(Sequence(14)).map(|message| message.span.last.0), Some(15));
-        assert_eq!((buffer.messages.len(), buffer.bytes), (0, 0));
+        assert_eq!((buffer.messages.len(), buffer.bytes), (1, 0));
     }
 }

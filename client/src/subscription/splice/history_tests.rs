@@ -1,6 +1,8 @@
 //! A splice in a simulated world: a log that grows, leaders that change and may lose its end, a
 //! former leader that has not noticed, a feed that loses, doubles and mixes up its messages, and
-//! replays by any member.
+//! replays by any member. The feed and the history are those of the partition, or of a filter.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -67,9 +69,31 @@ fn steps(less_max: u64) -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..200)
 }
 
+/// Which records are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    All,
+    /// Some, with gaps of all sizes between them.
+    Some,
+}
+
+impl Asked {
+    fn takes(self, (sequence, epoch): Record) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some => (sequence * sequence + 3 * epoch) % 7 < 3,
+        }
+    }
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    prop_oneof![Just(Asked::All), Just(Asked::Some)]
+}
+
 /// A node's committed log and the epoch that it is in.
 #[derive(Debug, Clone)]
 struct Log {
+    asked: Asked,
     epoch: u64,
     /// Epoch of each record.
     records: Vec<u64>,
@@ -85,15 +109,28 @@ impl Log {
         u64::try_from(self.records.partition_point(|of| *of <= epoch)).unwrap()
     }
 
-    /// Records behind `previous` up to `last`.
-    fn part(&self, previous: u64, last: u64) -> Records {
+    /// All records behind `previous` up to `last`.
+    fn whole(&self, previous: u64, last: u64) -> Records {
         (1..)
             .zip(self.records.iter().copied())
             .filter(|(s, _)| (previous + 1..=last).contains(s))
             .collect()
     }
 
+    /// Those of them that are asked for.
+    fn part(&self, previous: u64, last: u64) -> Records {
+        let mut records = self.whole(previous, last);
+        records.retain(|record| self.asked.takes(*record));
+        records
+    }
+
+    /// What the publisher says of the records behind `previous` up to `last`.
     fn message(&self, previous: u64, last: u64) -> FeedMessage<Records> {
+        let records = self.part(previous, last);
+        let previous = match self.asked {
+            Asked::All => previous,
+            Asked::Some => self.part(0, previous).last().map_or(0, |(sequence, _)| *sequence),
+        };
         FeedMessage {
             lineage: LINEAGE,
             span: Span {
@@ -103,9 +140,24 @@ impl Log {
             },
             cut: Sequence(self.last_of_epoch(self.epoch - 1)),
             heartbeat: HEARTBEAT,
+            first: Sequence(records.first().map_or(0, |(sequence, _)| *sequence)),
             bytes: 100,
-            records: (previous < last).then(|| self.part(previous, last)),
+            records: (!records.is_empty()).then_some(records),
         }
+    }
+
+    /// What a store sends of so many records behind `place`, and whether that is the end.
+    fn block(&self, place: u64, count: u64) -> ReplayedBlock<Records> {
+        let head = self.head();
+        let mut records = self.part(place, head);
+        records.truncate(usize::try_from(count).unwrap());
+        let last = records.last().map_or(place, |(sequence, _)| *sequence);
+        let end = self.part(last, head).is_empty();
+        // At the end of a filtered read everything up to the head was looked at.
+        let last = if end { last.max(head) } else { last };
+        let (previous, last) = (Sequence(place), Sequence(last));
+        let span = Span { epoch: Epoch(self.epoch), previous, last };
+        ReplayedBlock { lineage: LINEAGE, span, head: Sequence(head), end, records }
     }
 
     fn append(&mut self, count: u64) -> FeedMessage<Records> {
@@ -130,24 +182,27 @@ struct World {
     stopped: Option<StopReason>,
     leader: Log,
     former: Log,
+    /// The log of each epoch, as far as it came.
+    logs: BTreeMap<u64, Log>,
     network: Vec<FeedMessage<Records>>,
     read: Option<Read>,
 }
 
 impl World {
     #[expect(clippy::disallowed_methods, reason = "an arbitrary point to count from")]
-    fn new(start: u64) -> Self {
+    fn new(asked: Asked, start: u64) -> Self {
         let now = Instant::now();
         let position =
             Position { lineage: Some(LINEAGE), epoch: Epoch(1), sequence: Sequence(start) };
-        let log = Log { epoch: 1, records: vec![1; 5] };
+        let log = Log { asked, epoch: 1, records: vec![1; 5] };
         Self {
             splice: Splice::new(now, position, OnGap::Repair, start),
             now,
             delivered: log.part(0, start),
             stopped: None,
             leader: log.clone(),
-            former: Log { epoch: 1, records: log.records },
+            former: log.clone(),
+            logs: BTreeMap::from([(1, log)]),
             network: Vec::new(),
             read: None,
         }
@@ -160,8 +215,9 @@ impl World {
             match output {
                 SpliceOutput::Deliver { after, records, position } => {
                     self.delivered.extend(records.iter().filter(|(s, _)| *s > after.0));
-                    assert_eq!(self.delivered.last().map(|(s, _)| *s), Some(position.sequence.0));
+                    self.check(position);
                 }
+                SpliceOutput::Moved { position } => self.check(position),
                 SpliceOutput::Replay { from, epoch } => {
                     self.read = Some(Read { from: from.0, epoch: epoch.0, fresh: true });
                 }
@@ -176,10 +232,18 @@ impl World {
         }
     }
 
-    /// Whether what was delivered is how the newest log begins.
+    /// Everything up to the position was delivered, and nothing else.
+    fn check(&self, Position { epoch, sequence, .. }: Position) {
+        let log = &self.logs[&epoch.0];
+        assert!(sequence.0 <= log.head());
+        assert_eq!(self.delivered, log.part(0, sequence.0));
+    }
+
+    /// Whether what was covered is how the newest log begins, whoever was asked for.
     fn is_prefix(&self) -> bool {
-        let count = u64::try_from(self.delivered.len()).unwrap();
-        count <= self.leader.head() && self.delivered == self.leader.part(0, count)
+        let Position { epoch, sequence, .. } = self.splice.position();
+        let covered = self.logs[&epoch.0].whole(0, sequence.0);
+        sequence.0 <= self.leader.head() && covered == self.leader.whole(0, sequence.0)
     }
 
     /// A store answers.
@@ -209,13 +273,9 @@ impl World {
             }
             self.give(SpliceInput::ReplayFailed(Some(refusal)));
         } else {
-            let last = (place + count).min(head).max(place);
-            let end = last >= head;
-            self.read = (!end).then_some(Read { from: last + 1, fresh: false, ..read });
-            let span =
-                Span { epoch: Epoch(log.epoch), previous: Sequence(place), last: Sequence(last) };
-            let (head, records) = (Sequence(head), log.part(place, last));
-            let block = ReplayedBlock { lineage: LINEAGE, span, head, end, records };
+            let block = log.block(place, count);
+            let from = block.span.last.0 + 1;
+            self.read = (!block.end).then_some(Read { from, fresh: false, ..read });
             self.give(SpliceInput::Block(block));
         }
     }
@@ -231,6 +291,13 @@ impl World {
     }
 
     fn step(&mut self, step: Step) {
+        self.happen(step);
+        for log in [&self.former, &self.leader] {
+            self.logs.insert(log.epoch, log.clone());
+        }
+    }
+
+    fn happen(&mut self, step: Step) {
         match step {
             Step::Append(count) => {
                 let message = self.leader.append(count);
@@ -281,23 +348,34 @@ fn at_level_pair(steps: Vec<Step>) -> impl Iterator<Item = Step> {
     steps.into_iter().filter(|step| !matches!(step, Step::FormerAppend(_)))
 }
 
+impl World {
+    /// Everything that was asked for is here, and more is not missing.
+    fn is_complete(&self) -> bool {
+        let head = self.leader.head();
+        let position = self.splice.position().sequence;
+        self.delivered == self.leader.part(0, head) && position == Sequence(head)
+    }
+}
+
 proptest! {
     #[test]
-    fn every_record_is_delivered_once_and_in_order(start in 0..4u64, steps in steps(0)) {
-        let mut world = World::new(start);
+    fn every_record_is_delivered_once_and_in_order(
+        asked in asked(), start in 0..4u64, steps in steps(0),
+    ) {
+        let mut world = World::new(asked, start);
         for step in at_level_pair(steps) {
             world.step(step);
         }
         world.calm();
-        prop_assert_eq!(&world.delivered, &world.leader.part(0, world.leader.head()));
+        prop_assert!(world.is_complete(), "{:?} of {:?}", world.delivered, world.leader);
         prop_assert!(world.splice.is_following());
         let counters = world.splice.counters();
         prop_assert_eq!(counters.gaps_found, counters.gaps_repaired);
     }
 
     #[test]
-    fn a_cut_is_never_read_over(start in 0..4u64, steps in steps(6)) {
-        let mut world = World::new(start);
+    fn a_cut_is_never_read_over(asked in asked(), start in 0..4u64, steps in steps(6)) {
+        let mut world = World::new(asked, start);
         for step in steps {
             world.step(step);
         }
@@ -306,7 +384,7 @@ proptest! {
             Some(StopReason::AheadOfLog { .. }) => prop_assert!(!world.is_prefix()),
             Some(other) => prop_assert!(false, "{other:?}"),
             None => {
-                prop_assert_eq!(&world.delivered, &world.leader.part(0, world.leader.head()));
+                prop_assert!(world.is_complete(), "{:?} of {:?}", world.delivered, world.leader);
                 prop_assert!(world.splice.is_following());
             }
         }

@@ -13,12 +13,14 @@ use crate::position::{Lineage, Position};
 pub struct FeedMessage<T> {
     /// Lineage of the publisher's history.
     pub lineage: Lineage,
-    /// What it covers; a heartbeat shows the head.
+    /// What it covers; a heartbeat shows the head. In a filtered feed it covers more than records.
     pub span: Span,
     /// Where the former reigns end: the last sequence before the publisher's own (inclusive).
     pub cut: Sequence,
     /// The publisher's heartbeat interval.
     pub heartbeat: Duration,
+    /// The first record's sequence (inclusive); zero in a heartbeat.
+    pub first: Sequence,
     /// Size of the records.
     pub bytes: usize,
     /// The records, checked to be those of the span; `None` in a heartbeat.
@@ -30,7 +32,8 @@ pub struct FeedMessage<T> {
 pub struct ReplayedBlock<T> {
     /// Lineage of the store's history.
     pub lineage: Lineage,
-    /// What it covers; `previous` and `last` are equal if it holds no records.
+    /// What it covers; `previous` and `last` are equal if it holds no records, unless the history
+    /// is filtered.
     pub span: Span,
     /// Newest committed sequence when the block was made (inclusive).
     pub head: Sequence,
@@ -67,6 +70,11 @@ pub enum SpliceOutput<T> {
         /// The records.
         records: T,
         /// The subscriber's position behind them.
+        position: Position,
+    },
+    /// Nothing for the subscriber lies between its last position and this one.
+    Moved {
+        /// The subscriber's position.
         position: Position,
     },
     /// Ask for history from this sequence on (inclusive), up to the head. Replaces what was asked

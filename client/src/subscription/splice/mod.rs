@@ -16,6 +16,9 @@
 //! that lies before what was read, the subscription stops. Whoever missed a reign in between
 //! takes no message before a store has found, by an epoch sent along with the question, that what
 //! was read is still in the log.
+//!
+//! A filtered feed, and filtered history, follow the same rules: places are sequences of the
+//! partition, and what is covered moves on by what was looked at, with or without records.
 
 mod buffer;
 mod footing;
@@ -341,10 +344,13 @@ impl<T> Splice<T> {
         message: FeedMessage<T>,
         outputs: &mut Vec<SpliceOutput<T>>,
     ) {
-        self.count_duplicate(message.span.previous < after);
         let position = self.position();
-        if let Some(records) = message.records {
-            outputs.push(SpliceOutput::Deliver { after, records, position });
+        match message.records {
+            Some(records) => {
+                self.count_duplicate(message.first <= after);
+                outputs.push(SpliceOutput::Deliver { after, records, position });
+            }
+            None => outputs.push(SpliceOutput::Moved { position }),
         }
     }
 

@@ -22,6 +22,7 @@ fn message(epoch: u64, previous: u64, last: u64) -> FeedMessage<Vec<u64>> {
         span: span(epoch, previous, last),
         cut: Sequence::ZERO,
         heartbeat: HEARTBEAT,
+        first: Sequence(previous + 1),
         bytes: 100,
         records: (previous < last).then(|| (previous + 1..=last).collect()),
     }
@@ -77,13 +78,25 @@ struct Bench {
     splice: Splice<Vec<u64>>,
     now: Instant,
     delivered: Vec<u64>,
+    /// Whether positions lie behind what was delivered.
+    filtered: bool,
 }
 
 impl Bench {
     #[expect(clippy::disallowed_methods, reason = "an arbitrary point to count from")]
     fn new(position: Position) -> Self {
         let now = Instant::now();
-        Self { splice: Splice::new(now, position, OnGap::Repair, 1), now, delivered: Vec::new() }
+        let splice = Splice::new(now, position, OnGap::Repair, 1);
+        Self { splice, now, delivered: Vec::new(), filtered: false }
+    }
+
+    fn filtered_at(sequence: u64) -> Self {
+        Self { filtered: true, ..Self::new(at(3, sequence)) }
+    }
+
+    /// Following a filter, covered up to `sequence`, in epoch 3.
+    fn filtered(sequence: u64) -> Self {
+        Self { filtered: true, ..Self::following(sequence) }
     }
 
     /// Following at `sequence`, in epoch 3.
@@ -102,7 +115,8 @@ impl Bench {
             SpliceOutput::Deliver { after, records, position } => {
                 let new = records.iter().filter(|sequence| **sequence > after.0);
                 self.delivered.extend(new);
-                assert_eq!(Some(&position.sequence.0), self.delivered.last());
+                let ends_there = self.delivered.last() == Some(&position.sequence.0);
+                assert!(ends_there || self.filtered, "{position} {:?}", self.delivered);
                 false
             }
             _ => true,
@@ -405,4 +419,72 @@ fn what_a_former_reign_announced_is_not_waited_for() {
     assert_eq!(bench.give(block(4, 12, 16, 16)), []);
     assert!(bench.splice.is_following());
     assert_eq!(bench.delivered, (11..=16).collect::<Vec<_>>());
+}
+
+/// A message of a filtered feed, with these records.
+fn filtered(previous: u64, records: &[u64], last: u64) -> SpliceInput<Vec<u64>> {
+    let (span, first) = (span(3, previous, last), records.first().copied().unwrap_or_default());
+    let records = (!records.is_empty()).then(|| records.to_vec());
+    SpliceInput::Feed(FeedMessage { span, first: Sequence(first), records, ..message(3, 0, 0) })
+}
+
+/// A filtered block that covers what lies behind `previous` up to `last`.
+fn filtered_block(previous: u64, records: &[u64], last: u64, head: u64) -> SpliceInput<Vec<u64>> {
+    let (span, end) = (span(3, previous, last), last >= head);
+    let (head, records) = (Sequence(head), records.to_vec());
+    SpliceInput::Block(ReplayedBlock { lineage: lineage(1), span, head, end, records })
+}
+
+fn moved(sequence: u64) -> SpliceOutput<Vec<u64>> {
+    SpliceOutput::Moved { position: at(3, sequence) }
+}
+
+#[test]
+fn a_quiet_filter_moves_on_with_its_heartbeats() {
+    let mut bench = Bench::filtered(10);
+    assert_eq!(bench.give(filtered(4, &[], 25)), [moved(25)]);
+    assert_eq!(bench.give(filtered(4, &[], 25)), [], "nothing new");
+    assert_eq!(bench.give(filtered(4, &[26, 30], 34)), []);
+    assert_eq!((bench.delivered.clone(), bench.splice.position()), (vec![26, 30], at(3, 34)));
+    assert_eq!(bench.give(filtered(30, &[], 40)), [moved(40)]);
+    assert_eq!(bench.splice.counters(), SpliceCounters::default());
+    assert!(bench.splice.is_following());
+}
+
+#[test]
+fn a_lost_message_of_a_filter_shows_in_what_follows() {
+    for (next, wanted) in [(filtered(30, &[], 40), 40), (filtered(30, &[38], 40), 40)] {
+        let mut bench = Bench::filtered(25);
+        assert_eq!(bench.give(next), [replay(26)]);
+        assert_eq!(bench.give(filtered_block(25, &[28, 30, 38], wanted, 40)), []);
+        assert!(bench.splice.is_following());
+        assert_eq!(bench.delivered, [28, 30, 38]);
+        let counters = bench.splice.counters();
+        assert_eq!((counters.gaps_found, counters.gaps_repaired), (1, 1));
+    }
+}
+
+#[test]
+fn filtered_history_meets_what_the_feed_brings_meanwhile() {
+    let mut bench = Bench::filtered_at(0);
+    assert_eq!(bench.give(filtered(50, &[], 60)), [replay(1)]);
+    assert_eq!(bench.give(filtered(50, &[62], 63)), []);
+    assert_eq!(bench.give(filtered(62, &[70], 72)), [], "unbroken, though 62 is not 63");
+    assert_eq!(bench.give(filtered_block(0, &[5, 20], 20, 61)), []);
+    assert_eq!(bench.give(filtered_block(20, &[50], 61, 61)), []);
+    assert!(bench.splice.is_following());
+    assert_eq!(bench.delivered, [5, 20, 50, 62, 70]);
+    assert_eq!(bench.splice.position(), at(3, 72));
+    assert_eq!(bench.give(filtered(50, &[62], 63)), []);
+    assert_eq!(bench.splice.counters().duplicates_dropped, 1);
+}
+
+#[test]
+fn filtered_history_without_events_is_history() {
+    let mut bench = Bench::filtered_at(0);
+    assert_eq!(bench.give(filtered(50, &[], 60)), [replay(1)]);
+    assert_eq!(bench.give(filtered_block(0, &[50], 55, 55)), [replay(56)], "more is known of");
+    assert_eq!(bench.give(filtered_block(55, &[], 60, 60)), []);
+    assert!(bench.splice.is_following());
+    assert_eq!((bench.delivered.clone(), bench.splice.position()), (vec![50], at(3, 60)));
 }

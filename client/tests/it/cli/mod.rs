@@ -4,6 +4,8 @@ mod append;
 mod bench;
 mod bench_reading;
 mod command;
+mod doctor;
+mod documents;
 mod examples;
 mod operate;
 mod pair;

@@ -89,6 +89,42 @@ fn history_of_one_partition_and_of_all() {
 }
 
 #[test]
+fn history_of_a_category_and_of_types() {
+    let topology = Topology::start(&["orders:2"]);
+    // Names that lie in both partitions.
+    for number in [1, 2, 3, 20, 21, 22] {
+        fill(&topology, &format!("order-{number}"), 2);
+        fill(&topology, &format!("cart-{number}"), 1);
+    }
+    let paid = ["append", "orders", "order-3", "--type", "Paid", "--data", "1", "--expect", "any"];
+    topology.starlog(&paid).run().ok();
+    let replay = |rest: &[&str]| {
+        let line = [&["replay", "orders", "--category", "order", "-o", "ndjson"], rest].concat();
+        topology.starlog(&line).run().lines()
+    };
+    let all = replay(&[]);
+    assert_eq!(all.len(), 13);
+    assert!(all.iter().all(|line| line["stream"].as_str().unwrap().starts_with("order-")));
+    let of = |partition: &str| numbers(&replay(&["--partition", partition]), "sequence");
+    assert_eq!([of("0"), of("1")].concat(), numbers(&all, "sequence"));
+    assert!(of("0").is_sorted() && !of("0").is_empty() && !of("1").is_empty());
+    let newest = replay(&["--backward", "--limit", "1", "--partition", "0"]);
+    assert_eq!(numbers(&newest, "sequence"), of("0").into_iter().rev().take(1).collect::<Vec<_>>());
+    // A limit counts what is printed.
+    let typed = replay(&["--type", "Paid", "--limit", "1"]);
+    assert_eq!((typed.len(), &typed[0]["stream"]), (1, &Value::from("order-3")));
+    assert_eq!(replay(&["--type", "Paid", "--type", "Counted"]).len(), 13);
+    let absent = ["replay", "orders", "--category", "absent", "-o", "json"];
+    assert_eq!(topology.starlog(&absent).run().json(), Value::Array(Vec::new()));
+    let read = ["read", "orders", "order-3", "--type", "Counted", "--last", "-o", "ndjson"];
+    assert_eq!(numbers(&topology.starlog(&read).run().lines(), "version"), [2]);
+    let none = ["read", "orders", "order-3", "--type", "Absent", "-o", "json"];
+    assert_eq!(topology.starlog(&none).run().json(), Value::Array(Vec::new()));
+    let from = ["replay", "orders", "--category", "order", "--from", "2", "-o", "json"];
+    assert_eq!(topology.starlog(&from).run().error(2)["code"], "INVALID_ARGUMENT");
+}
+
+#[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
     let topology = Topology::start(&["orders:1"]);
     // More than a pipe holds, so that the tool must notice.

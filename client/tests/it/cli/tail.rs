@@ -67,3 +67,42 @@ fn a_sequence_needs_its_partition() {
     let error = topology.starlog(&["tail", "orders", "--from", "5", "-o", "json"]).run().error(2);
     assert_eq!(error["code"], "INVALID_ARGUMENT");
 }
+
+#[test]
+fn a_category_or_a_stream_is_followed_alone() {
+    let topology = Topology::start(&["orders:2"]);
+    for stream in ["order-1", "cart-1", "order-2", "cart-2"] {
+        append(&topology, stream);
+    }
+    let tail = |rest: &[&str]| {
+        let line = [&["tail", "orders", "--from", "start", "-o", "ndjson"], rest].concat();
+        let mut running = topology.starlog(&line).spawn();
+        let lines = BufReader::new(running.child.stdout.take().unwrap()).lines();
+        let streams = lines.map(|line| {
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            line["stream"].as_str().unwrap().to_owned()
+        });
+        (running, streams)
+    };
+    let (of_category, mut carts) = tail(&["--category", "cart", "--limit", "3"]);
+    let (of_stream, mut order) = tail(&["--stream", "order-2", "--limit", "2"]);
+    let mut history = [carts.next().unwrap(), carts.next().unwrap()];
+    history.sort();
+    assert_eq!(history, ["cart-1", "cart-2"]);
+    assert_eq!(order.next().unwrap(), "order-2");
+    for stream in ["order-1", "cart-3", "order-2"] {
+        append(&topology, stream);
+    }
+    assert_eq!((carts.next().unwrap(), carts.next()), ("cart-3".to_owned(), None));
+    assert_eq!((order.next().unwrap(), order.next()), ("order-2".to_owned(), None));
+    for running in [of_category, of_stream] {
+        let (status, errors) = running.wait();
+        assert_eq!(status.code(), Some(0), "{errors}");
+        let counters: Value = serde_json::from_str(errors.trim()).unwrap();
+        assert_eq!(counters["counters"]["events_lost"], 0);
+    }
+    // A stream's partition need not be named for a sequence; a sequence counts in it.
+    let line = ["tail", "orders", "--stream", "order-1", "--from", "1", "--limit", "1", "-q"];
+    let line = [&line[..], &["--type", "T", "-o", "ndjson"]].concat();
+    assert_eq!(topology.starlog(&line).run().lines()[0]["stream"], "order-1");
+}

@@ -160,6 +160,10 @@ fn a_directory_put_back_to_an_earlier_state() {
     copy(&own, &older);
     trial.restart(follower);
     trial.wait_led_by(follower.other(), 2);
+    // By its next heartbeats the witness learns what this node has now. One that went back behind
+    // something that nobody was told of would only have a little more to catch up with.
+    let leader = follower.other();
+    trial.wait_stays(|view| view.leader() == Some(leader) && view.members() == 2);
     trial.topology.terminate(node(follower)).unwrap();
     trial.wait_led_by(follower.other(), 1);
     let newer = trial.data().join("newer");

@@ -13,7 +13,9 @@ use crate::index::width::to_u64;
 /// The first bytes of every run file.
 const MAGIC: [u8; 8] = *b"SLGINDEX";
 /// The format that this code writes and reads.
-const FORMAT: u32 = 1;
+///
+/// 2 knows categories; runs of format 1 are made anew from their segments.
+const FORMAT: u32 = 2;
 /// Most records in a run: positions in it are u32.
 pub(in crate::index) const RUN_RECORDS_MAX: u64 = 1 << 31;
 
@@ -57,7 +59,7 @@ impl Span {
 /// ```text
 ///    0   8  "SLGINDEX"                  8   4  format (1)           12   4  level
 ///   16  16  partition id               32   8  first sequence       40   8  last sequence
-///   48  16  chain value at `last`      64   8  number of streams
+///   48  16  chain value at `last`      64   8  number of streams and categories
 ///   72   8  pages of the stream table  80   8  blocks of the filter
 /// ```
 ///
@@ -112,7 +114,8 @@ impl Header {
         let Span { first, last, .. } = self.span;
         first <= last
             && last.0 - first.0 < RUN_RECORDS_MAX
-            && (1..=self.span.records()).contains(&self.streams)
+            // Every record has a stream and a category.
+            && (2..=2 * self.span.records()).contains(&self.streams)
             && (1..=self.streams).contains(&self.stream_pages)
             && (1..=self.span.records()).contains(&self.filter_blocks)
     }
@@ -127,7 +130,8 @@ impl Header {
     }
 
     pub(super) fn places(&self) -> Section {
-        fixed::<Place>(self.streams().end_page(), self.span.records())
+        // Each record stands there for its stream and for its category.
+        fixed::<Place>(self.streams().end_page(), 2 * self.span.records())
     }
 
     pub(super) fn directory(&self) -> Section {
@@ -176,14 +180,15 @@ impl FixedEntry for IdEntry {
     const BYTES: usize = 12;
 }
 
-/// The events of one stream in a run:
+/// The events of one stream or category in a run:
 ///
 /// ```text
 ///  0  8  hash of the name      8  8  first version     16  8  last version, inclusive
 /// 24  8  number of places of the streams before       32  2  length of the name     34  name
 /// ```
 ///
-/// Ordered by hash, then name. A name is never empty: a zero length ends the page.
+/// Ordered by hash, then name. A name is never empty: a zero length ends the page. That of a
+/// category begins with a zero byte; its versions are from 1 to the number of its events here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::index) struct StreamEntry {
     pub(in crate::index) hash: u64,
@@ -196,6 +201,11 @@ pub(in crate::index) struct StreamEntry {
 const STREAM_ENTRY_FIXED_BYTES: usize = 34;
 
 impl StreamEntry {
+    /// Number of the place after the last one of this entry.
+    pub(super) fn places_end(&self) -> u64 {
+        self.places_before + to_u64(self.versions.count())
+    }
+
     /// Takes an entry's bytes from the front, with its hash, for those who look for one and need
     /// not decode all.
     pub(super) fn split<'a>(bytes: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
@@ -215,7 +225,7 @@ impl Entry for StreamEntry {
         for number in [self.hash, first.0, last.0, self.places_before] {
             page.extend_from_slice(&number.to_le_bytes());
         }
-        // At most 256 bytes: `StreamName` made sure of it.
+        // At most 257 bytes: `StreamName` made sure of it.
         let length = u16::try_from(self.name.len()).unwrap_or(u16::MAX);
         page.extend_from_slice(&length.to_le_bytes());
         page.extend_from_slice(&self.name);
@@ -239,7 +249,7 @@ impl Entry for StreamEntry {
 ///  0  4  sequence − first sequence of the run        4  4  offset in its segment file
 /// ```
 ///
-/// Ordered as the stream table, then by version.
+/// Ordered as the stream table, then by version, and so by sequence.
 impl Entry for Place {
     fn encode(&self, page: &mut Vec<u8>) {
         page.extend_from_slice(&self.relative.to_le_bytes());

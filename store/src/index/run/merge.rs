@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::Run;
 use super::format::{IdEntry, Span, StreamEntry};
 use super::write::{RunWriter, write_run};
+use crate::event::Version;
+use crate::index::keys::is_category;
 use crate::index::memory::Place;
 use crate::index::query::VersionRange;
 use crate::index::width::to_u64;
@@ -75,14 +77,14 @@ fn shift(span: Span, run: &Run) -> u32 {
     u32::try_from(run.span().first.0 - span.first.0).unwrap_or(u32::MAX)
 }
 
-/// A stream of the merged run.
+/// A stream or category of the merged run.
 struct MergedStream {
     entry: StreamEntry,
     /// The inputs that have events of it, ascending, and which.
     inputs: Vec<(usize, VersionRange)>,
 }
 
-/// The streams of all runs, each once, in the order of the stream table.
+/// The streams and categories of all runs, each once, in the order of the stream table.
 fn merged_streams(runs: &[Arc<Run>]) -> impl Iterator<Item = Result<MergedStream, IndexError>> {
     let before = |entry: &StreamEntry, other: &StreamEntry| {
         (entry.hash, &entry.name) < (other.hash, &other.name)
@@ -100,7 +102,10 @@ fn merged_streams(runs: &[Arc<Run>]) -> impl Iterator<Item = Result<MergedStream
         while let Some(Ok((input, next))) = entries.next_if(same) {
             inputs.push((input, next.versions));
         }
-        if let Some((_, VersionRange { last, .. })) = inputs.last() {
+        if is_category(&entry.name) {
+            let count = inputs.iter().map(|(_, versions)| to_u64(versions.count())).sum();
+            entry.versions.last = Version(count);
+        } else if let Some((_, VersionRange { last, .. })) = inputs.last() {
             entry.versions.last = *last;
         }
         Some(Ok(MergedStream { entry, inputs }))

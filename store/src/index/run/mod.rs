@@ -17,8 +17,9 @@ use super::memory::Place;
 use super::query::{Posting, VersionRange};
 use super::width::{long_to_usize, to_u64};
 use super::{IndexError, IndexPlace};
-use crate::event::Sequence;
+use crate::event::{Direction, Sequence};
 use crate::log::disk::{DiskFile, OpenMode};
+use crate::log::fetch_places::RecordPlace;
 use filter::{Block, Filter};
 use format::{Header, Key};
 use pages::{Entries, Entry, FixedEntry, PAGE_BYTES, Page, PageError};
@@ -32,7 +33,7 @@ pub(super) struct Run {
     id_keys: Vec<u64>,
     /// First hash of each page of the stream table.
     stream_keys: Vec<u64>,
-    /// All fingerprints and all stream hashes.
+    /// All fingerprints, and all hashes of streams and categories.
     filter: Filter,
     /// Set for good when a page turned out to be damaged.
     damaged: AtomicBool,
@@ -127,7 +128,7 @@ impl Run {
         Ok(())
     }
 
-    /// What the run has of a stream.
+    /// What the run has of a stream or category.
     pub(super) fn stream(&self, hash: u64, name: &[u8]) -> Result<Option<StreamEntry>, IndexError> {
         for page in pages_with(&self.stream_keys, hash) {
             let page = self.page(self.header.streams().first_page + to_u64(page))?;
@@ -162,19 +163,93 @@ impl Run {
         Ok(())
     }
 
+    /// Appends the places of a stream or category between two sequences, both inclusive: at most
+    /// `count_max`, in the given direction.
+    pub(super) fn places_between(
+        &self,
+        stream: &StreamEntry,
+        (low, high): (Sequence, Sequence),
+        (direction, count_max): (Direction, usize),
+        found: &mut Vec<RecordPlace>,
+    ) -> Result<(), IndexError> {
+        let (start, end) = (stream.places_before, stream.places_end());
+        let count_max = to_u64(count_max);
+        let (from, count) = match direction {
+            Direction::Forward => {
+                let from = self.first_place_from(stream, low)?;
+                (from, count_max.min(end - from))
+            }
+            Direction::Backward => {
+                let until = self.first_place_from(stream, high.next())?;
+                let count = count_max.min(until - start);
+                (until - count, count)
+            }
+        };
+        let before = found.len();
+        for place in Entries::<Place>::some(&*self.file, self.header.places(), from, count) {
+            let Place { relative, offset } = place.map_err(|error| self.damage(&error))?;
+            let sequence = self.sequence(relative);
+            if sequence > high {
+                break;
+            }
+            if sequence >= low {
+                found.push(RecordPlace { sequence, offset });
+            }
+        }
+        if direction == Direction::Backward {
+            found.split_at_mut(before).1.reverse();
+        }
+        Ok(())
+    }
+
+    /// Number of a stream's or category's first place at or above a sequence, or of the place after
+    /// its last one. They ascend, so a page that is read halves what is left.
+    fn first_place_from(
+        &self,
+        stream: &StreamEntry,
+        sequence: Sequence,
+    ) -> Result<u64, IndexError> {
+        let (mut low, mut high) = (stream.places_before, stream.places_end());
+        let per_page = to_u64(Place::PER_PAGE);
+        let before = |bytes: &[u8; Place::BYTES]| {
+            let place = Place::decode(&mut bytes.as_slice());
+            place.is_some_and(|place| self.sequence(place.relative) < sequence)
+        };
+        if sequence <= self.header.span.first {
+            return Ok(low);
+        } else if sequence > self.header.span.last {
+            return Ok(high);
+        }
+        while low < high {
+            let number = (low + (high - low) / 2) / per_page;
+            let start = number * per_page;
+            let (from, to) = (low.max(start), high.min(start + per_page));
+            let page = self.page(self.header.places().first_page + number)?;
+            let (places, _) = page.payload().as_chunks::<{ Place::BYTES }>();
+            let inside = long_to_usize(from - start)..long_to_usize(to - start);
+            let below = places.get(inside).unwrap_or_default().partition_point(before);
+            match to_u64(below) {
+                0 => high = from,
+                below if from + below < to => return Ok(from + below),
+                _ => low = to,
+            }
+        }
+        Ok(low)
+    }
+
     /// All ids, in the order of the file.
     pub(super) fn ids(&self) -> impl Iterator<Item = Result<IdEntry, IndexError>> {
         let ids = Entries::all(&*self.file, self.header.ids());
         ids.map(|entry| entry.map_err(|error| self.damage(&error)))
     }
 
-    /// All streams, in the order of the file.
+    /// All streams and categories, in the order of the file.
     pub(super) fn streams(&self) -> impl Iterator<Item = Result<StreamEntry, IndexError>> {
         let streams = Entries::all(&*self.file, self.header.streams());
         streams.map(|entry| entry.map_err(|error| self.damage(&error)))
     }
 
-    /// Number of streams.
+    /// Number of streams and categories.
     fn stream_count(&self) -> u64 {
         self.header.streams
     }
@@ -203,8 +278,10 @@ impl Run {
 
     /// Notes that the file has to be made anew.
     fn damage(&self, error: &PageError) -> IndexError {
-        log::error!("index file {}: {error}; it will be made anew", self.path.display());
-        self.damaged.store(true, Ordering::Relaxed);
+        // Those who wait for the new file come back often.
+        if !self.damaged.swap(true, Ordering::Relaxed) {
+            log::error!("index file {}: {error}; it will be made anew", self.path.display());
+        }
         IndexError::Damaged { file: self.path.clone() }
     }
 }

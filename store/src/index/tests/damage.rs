@@ -16,6 +16,15 @@ fn small() -> (World, std::path::PathBuf) {
     (world, path)
 }
 
+/// Makes the checksum of a page right again after it was changed.
+pub(super) fn reseal(bytes: &mut [u8], number: usize) {
+    let page = &mut bytes[number * 4096..][..4096];
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&u64::try_from(number).unwrap().to_le_bytes());
+    crc.update(&page[..4092]);
+    page[4092..].copy_from_slice(&crc.finalize().to_le_bytes());
+}
+
 /// Offsets to change: all that hold something, checksums included, and some of the filling.
 fn offsets(bytes: &[u8]) -> Vec<usize> {
     let filling = |at: &usize| at % 4096 < 4092 && bytes[*at] == 0 && !at.is_multiple_of(16);
@@ -56,6 +65,21 @@ fn a_byte_that_changed_before_opening_is_noticed() {
             assert!(damaged > 0, "byte {at} was changed and nobody noticed");
         }
     }
+}
+
+#[test]
+fn a_run_of_the_former_format_is_made_anew() {
+    let (world, path) = small();
+    let unindexed = |format: u8| {
+        world.disk.tamper(&path, |bytes| {
+            bytes[8] = format;
+            reseal(bytes, 0);
+        });
+        Index::open(&place(&world.disk), &world.log.sealed).unwrap().unindexed
+    };
+    assert_eq!(unindexed(2), []);
+    assert_eq!(unindexed(1), world.log.sealed);
+    assert_eq!(world.disk.names().len(), 0);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::world::{Log, PARTITION, World, check, place};
 use super::{Random, slow_tests};
-use crate::event::{Direction, EventId, Version};
+use crate::event::{Direction, EventId, Sequence, Version};
+use crate::filter::Filter;
 use crate::index::keys::Keys;
-use crate::index::{Index, IndexError, IndexPlace, Wanted};
+use crate::index::{Index, IndexError, IndexPlace, Wanted, WantedPlaces};
 use crate::names::StreamName;
 
 /// One life of an index; `steps` changes, with questions in between.
@@ -65,6 +66,15 @@ fn runs_are_merged_by_eights() {
     assert_eq!(found, [(1, sequence), (3, sequence)]);
 }
 
+/// The places of a category fill many pages, so that a search has to go from page to page.
+#[test]
+fn long_runs_are_searched() {
+    let mut random = Random::new(8);
+    let mut world = World::new(Keys::new(&PARTITION));
+    world.segment(&mut random, 100, 9000);
+    assert_eq!(check(&world.index, &world.log, &mut random, 400), 0);
+}
+
 #[test]
 fn files_of_another_history_or_partition_are_refused() {
     let mut random = Random::new(1);
@@ -119,6 +129,16 @@ fn what_was_not_inserted_is_missed() {
     let from = Version(1);
     let wanted = Wanted { stream: &stream, from, direction: Direction::Forward, count_max: 100 };
     let answer = opened.index.postings(&wanted);
+    assert!(matches!(answer, Err(IndexError::Incomplete { .. })), "{answer:?}");
+    let filter = Filter::Category("order".parse().unwrap());
+    let (low, high, direction) = (Sequence(30), world.log.last(), Direction::Forward);
+    let wanted = WantedPlaces { filter: &filter, low, high, direction, count_max: 9 };
+    let answer = opened.index.places(&wanted);
+    assert!(matches!(answer, Err(IndexError::Incomplete { .. })), "{answer:?}");
+    let answer = opened.index.places(&WantedPlaces { low: Sequence(31), ..wanted });
+    assert_eq!(answer.unwrap().len(), 9);
+    let high = high.next();
+    let answer = opened.index.places(&WantedPlaces { low: Sequence(31), high, ..wanted });
     assert!(matches!(answer, Err(IndexError::Incomplete { .. })), "{answer:?}");
     let first = world.log.sealed[0].first;
     let answer = opened.index.build_run(first);

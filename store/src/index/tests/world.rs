@@ -8,8 +8,12 @@ use uuid::Uuid;
 use super::Random;
 use super::disk::MemoryDisk;
 use crate::event::{Direction, EventId, Sequence, Version};
+use crate::filter::Filter;
 use crate::index::keys::Keys;
-use crate::index::{Index, IndexEntry, IndexError, IndexPlace, Posting, SealedSegment, Wanted};
+use crate::index::{
+    Index, IndexEntry, IndexError, IndexPlace, Posting, SealedSegment, Wanted, WantedPlaces,
+};
+use crate::log::fetch_places::RecordPlace;
 use crate::names::StreamName;
 
 pub(super) const PARTITION: Uuid = Uuid::from_u128(0x5741_524c_4f47);
@@ -121,7 +125,7 @@ impl World {
         for _ in 0..count {
             // Half of all events go to a quarter of the streams.
             let among = if random.below(2) == 0 { streams } else { streams.div_ceil(4) };
-            self.log.append(&format!("order-{}", random.below(among)));
+            self.log.append(&stream_name(random.below(among)));
         }
         let last = self.log.last();
         let first = Sequence(last.0 + 1 - u64::try_from(count).unwrap());
@@ -156,6 +160,15 @@ impl World {
     }
 }
 
+/// Streams of a large category, of a small one, and of categories of their own.
+fn stream_name(number: usize) -> String {
+    match number % 8 {
+        5 | 6 => format!("user-{number}"),
+        7 => format!("plain{number}"),
+        _ => format!("order-{number}"),
+    }
+}
+
 /// Asks the index for everything about some records and compares with the log. Returns how many
 /// questions could not be answered because of damage; a wrong answer panics.
 pub(super) fn check(index: &Index, log: &Log, random: &mut Random, questions: usize) -> usize {
@@ -169,6 +182,7 @@ pub(super) fn check(index: &Index, log: &Log, random: &mut Random, questions: us
         let record = &log.records[random.below(log.records.len())];
         damaged += check_id(index, record);
         damaged += check_postings(index, log, record, random);
+        damaged += check_places(index, log, record, random);
     }
     let absent = EventId(Uuid::from_u128(u128::MAX - 5));
     match index.candidates(&[absent]) {
@@ -179,6 +193,10 @@ pub(super) fn check(index: &Index, log: &Log, random: &mut Random, questions: us
     }
     let nobody = StreamName::try_from("order-nobody").unwrap();
     assert_eq!(index.stream_version(&nobody), None);
+    let filter = Filter::Category("nobody".parse().unwrap());
+    let (low, high, direction) = (Sequence(1), log.last(), Direction::Forward);
+    let wanted = WantedPlaces { filter: &filter, low, high, direction, count_max: 9 };
+    assert_eq!(index.places(&wanted).unwrap(), []);
     damaged
 }
 
@@ -191,6 +209,37 @@ fn check_id(index: &Index, record: &Record) -> usize {
         Err(IndexError::Damaged { .. }) => 1,
         Err(error) => panic!("{error}"),
     }
+}
+
+/// What lies between two places of the log, of a stream or its category.
+fn check_places(index: &Index, log: &Log, record: &Record, random: &mut Random) -> usize {
+    let filter = match random.below(3) {
+        0 => Filter::Stream(record.stream.clone()),
+        _ => Filter::Category(record.stream.category().try_into().unwrap()),
+    };
+    let count_max = [1, 3, 100, usize::MAX][random.below(4)];
+    let place =
+        |random: &mut Random| Sequence(u64::try_from(random.below(log.records.len())).unwrap() + 1);
+    let (one, other) = (place(random), place(random));
+    let (low, high) = (one.min(other), one.max(other));
+    let number = |place: Sequence| usize::try_from(place.0).unwrap();
+    let mut expected: Vec<_> = log.records[number(low) - 1..number(high)]
+        .iter()
+        .filter(|record| filter.takes(&record.stream))
+        .map(|record| RecordPlace { sequence: record.sequence, offset: record.offset })
+        .collect();
+    let mut damaged = 0;
+    for direction in [Direction::Forward, Direction::Backward] {
+        let wanted = WantedPlaces { filter: &filter, low, high, direction, count_max };
+        let count = count_max.min(expected.len());
+        match index.places(&wanted) {
+            Ok(places) => assert_eq!(places, expected[..count], "{wanted:?}"),
+            Err(IndexError::Damaged { .. }) => damaged += 1,
+            Err(error) => panic!("{error}"),
+        }
+        expected.reverse();
+    }
+    damaged
 }
 
 fn check_postings(index: &Index, log: &Log, record: &Record, random: &mut Random) -> usize {

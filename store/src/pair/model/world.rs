@@ -400,8 +400,9 @@ impl World {
     fn granted(&mut self, record: WitnessRecord) {
         if let Some(holds) = record.configuration() {
             match &self.newest {
-                // What was granted before a record was lost may be forgotten, if nobody knows, or if
-                // nobody but the one who leads in it can ask for anything: its next report tells.
+                // What was granted before a record was lost may be forgotten, if nobody knows, or
+                // if nobody but the one who leads in it can ask for anything: its next report
+                // tells.
                 Some(newest)
                     if holds.epoch < newest.epoch
                         && holds.members != [newest.leader]

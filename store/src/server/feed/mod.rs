@@ -4,9 +4,10 @@
 //! writer ── commit ──► eventfd ──► feed loop ── own Reader ──► XPUB ──► SUB, SUB, …
 //! ```
 //!
-//! The loop is handed no payload by the writer: it reads through a [`Reader`], which shows nothing
-//! above the committed head, so it *cannot* publish an uncommitted record. A topic that nobody
-//! listens to costs nothing: its chain just follows the head.
+//! The loop is handed no payload by the writer: it reads through a [`Reader`](crate::Reader), which
+//! shows nothing above the committed head, so it *cannot* publish an uncommitted record. A topic
+//! that nobody listens to costs nothing: its chain just follows the head. Records are looked into
+//! only while somebody listens to filtered topics of their partition.
 //!
 //! In a pair only the leader publishes, and only once a record of its own epoch is committed: then
 //! it is settled for ever where the reigns before it end, and every message says that place. A
@@ -20,9 +21,12 @@
 //! A slow subscriber loses messages at its high-water mark; the chain in the header makes it
 //! notice, and the replayer has what it missed.
 
+mod chain;
+mod filters;
 mod topics;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,19 +35,21 @@ use bytes::Bytes;
 use thiserror::Error;
 use zmq::{Context, POLLIN, Socket, SocketType};
 
-use self::topics::Topics;
+use self::chain::{Batch, Chain};
+use self::topics::{Due, Topics};
 use super::Identity;
 use super::directory::{Directory, Hosted};
 use super::lifecycle::Lifecycle;
-use super::reign::{Reign, ReignState};
-use crate::event::{Epoch, Sequence};
-use crate::wire::feed::{FEED_BYTES_MAX, FeedHeader, FeedKind, Topic};
-use crate::{Reader, Watermarks};
+use super::reign::ReignState;
+use crate::event::Sequence;
+use crate::filter::Filter;
+use crate::wire::feed::{FeedHeader, FeedKind, TOPIC_BYTES_MAX, Topic};
 
 /// Messages that may wait for one subscriber: at most 32 MiB of batches, or 512 large records.
 const SUBSCRIBER_MESSAGES_MAX: i32 = 512;
-/// Longest message that a subscriber may send: a subscription is a short topic.
-const SUBSCRIPTION_BYTES_MAX: i64 = 256;
+/// Longest message that a subscriber may send: a byte and a topic.
+const SUBSCRIPTION_BYTES_MAX: i64 = 512;
+const _: () = assert!(TOPIC_BYTES_MAX < 512, "every topic can be subscribed to");
 /// Subscriptions taken before publishing has its turn.
 const ROUND_SUBSCRIPTIONS: usize = 256;
 /// Batches of one partition published before the others have their turn.
@@ -82,24 +88,11 @@ pub(super) struct FeedLoop {
     lifecycle: Lifecycle,
     waker: Waker,
     topics: Topics,
-    chains: BTreeMap<Vec<u8>, Chain>,
+    /// By the topics of the partitions.
+    chains: BTreeMap<Topic, Chain>,
     followed: u64,
     /// The reign as it was when the loop last looked.
     state: Arc<ReignState>,
-}
-
-/// One partition's chain of messages.
-struct Chain {
-    hosted: Hosted,
-    reader: Reader,
-    /// Last sequence of the chain so far (inclusive).
-    published: Sequence,
-    /// The head at which reading failed: not tried again before it moves.
-    failed_at: Option<Sequence>,
-    /// While this node follows: the head when the topic's heartbeat was last due.
-    told: Sequence,
-    /// The cut of an epoch, once it is settled.
-    cut: Option<(Epoch, Sequence)>,
 }
 
 impl FeedLoop {
@@ -163,21 +156,25 @@ impl FeedLoop {
         self.followed = changes;
         let listed = hosted.into_iter().map(|hosted| (topic(&hosted), hosted));
         let listed = listed.collect::<BTreeMap<_, _>>();
-        // A partition that was opened anew keeps its listeners: they won't subscribe again.
         let topics = &mut self.topics;
-        self.chains.retain(|name, chain| match listed.get(name) {
-            Some(listed) => listed.since == chain.hosted.since,
-            None => {
-                topics.remove(name);
-                false
+        self.chains.retain(|topic, _| {
+            let kept = listed.contains_key(topic);
+            if !kept {
+                topics.remove(&topic.encode());
             }
+            kept
         });
-        for (name, hosted) in listed {
-            self.topics.add(name.clone());
-            let waker = &self.waker;
-            self.chains
-                .entry(name)
-                .or_insert_with(|| Chain::new(hosted, waker, &self.identity.reign));
+        for (topic, hosted) in listed {
+            let name = Bytes::from(topic.encode());
+            self.topics.add(name.to_vec());
+            let since = hosted.since;
+            let fresh = || Chain::new(name, hosted, &self.waker, &self.identity.reign);
+            match self.chains.entry(topic) {
+                Entry::Vacant(vacant) => drop(vacant.insert(fresh())),
+                Entry::Occupied(chain) if chain.get().since() == since => {}
+                // A partition that was opened anew keeps its listeners: they won't subscribe again.
+                Entry::Occupied(mut chain) => chain.get_mut().begin_anew(fresh()),
+            }
         }
     }
 
@@ -201,7 +198,12 @@ impl FeedLoop {
         answers.sort_unstable();
         answers.dedup();
         for name in answers {
-            self.send_heartbeat(&name)?;
+            if let Some((topic, Some(filter))) = partition_of(&name)
+                && let Some(chain) = self.chains.get_mut(&topic)
+            {
+                chain.filters.add(&filter, Bytes::copy_from_slice(&name));
+            }
+            self.send_heartbeat(now, &name)?;
         }
         Ok(heard)
     }
@@ -209,71 +211,103 @@ impl FeedLoop {
     /// Brings chains without listeners to their heads, so that a subscription is answered with
     /// the head and not with where the chain was when this loop last looked.
     fn follow_heads(&mut self) {
-        for (name, chain) in &mut self.chains {
-            if !self.topics.is_live(name) {
+        for chain in self.chains.values_mut() {
+            if !is_listened_to(&self.topics, chain) {
                 chain.skip_to_head();
             }
         }
     }
 
     fn beat(&mut self, now: Instant) -> Result<(), FeedError> {
-        let mut due = Vec::new();
+        let mut due = Due::default();
         self.topics.tick(now, &mut due);
-        due.iter().try_for_each(|name| self.send_heartbeat(name))
+        for name in due.gone {
+            if let Some((topic, Some(filter))) = partition_of(&name)
+                && let Some(chain) = self.chains.get_mut(&topic)
+            {
+                chain.filters.remove(&filter);
+            }
+        }
+        due.beats.iter().try_for_each(|name| self.send_heartbeat(now, name))
     }
 
-    fn send_heartbeat(&mut self, name: &[u8]) -> Result<(), FeedError> {
-        let Some(chain) = self.chains.get_mut(name) else {
+    fn send_heartbeat(&mut self, now: Instant, name: &[u8]) -> Result<(), FeedError> {
+        let Some((topic, filter)) = partition_of(name) else {
+            return Ok(());
+        };
+        let Some(chain) = self.chains.get_mut(&topic) else {
             return Ok(());
         };
         if !self.state.leading {
-            chain.follow_told();
+            chain.follow_told(now, self.heartbeat);
             return Ok(());
         }
-        let shown = chain.shown();
+        let (previous, last) = chain.heartbeat(filter.as_ref());
         self.state = self.identity.state();
         let Some(cut) = chain.cut(&self.state, self.has_peer) else {
             return Ok(());
         };
-        let places = Places { previous: shown, last: shown, cut };
-        let header = self.header(FeedKind::Heartbeat, &places, 0);
-        self.send(&[Bytes::copy_from_slice(name), Bytes::from(header.encode())])
+        let header = self.header(FeedKind::Heartbeat, &Places { previous, last, cut }, 0);
+        self.send(&[Bytes::copy_from_slice(name), header])
     }
 
     /// Publishes a few batches of every partition that has something new; whether one had.
     fn publish(&mut self) -> Result<bool, FeedError> {
         let mut published = false;
-        let names = self.chains.keys().filter(|name| self.topics.is_live(name)).cloned();
-        let names = names.collect::<Vec<_>>();
-        for name in names {
+        let mut topics = Vec::new();
+        for (topic, chain) in &self.chains {
+            let listened_to = is_listened_to(&self.topics, chain);
+            chain.listen(listened_to);
+            if listened_to {
+                topics.push(topic.clone());
+            }
+        }
+        for topic in topics {
             for _ in 0..ROUND_BATCHES {
-                let Some((Batch { previous, last, count, records }, cut)) = self.next(&name) else {
+                let Some((batch, cut)) = self.next(&topic) else {
                     break;
                 };
                 published = true;
-                let header = self.header(FeedKind::Records, &Places { previous, last, cut }, count);
-                let header = Bytes::from(header.encode());
-                self.send(&[Bytes::copy_from_slice(&name), header, records])?;
+                self.send_batch(&topic, batch, cut)?;
             }
         }
         Ok(published)
     }
 
-    /// What a topic's chain goes on with, and the cut to be told with it.
-    fn next(&mut self, name: &[u8]) -> Option<(Batch, Sequence)> {
-        let chain = self.chains.get_mut(name).filter(|_| self.state.leading)?;
+    /// What a chain goes on with, and the cut to be told with it.
+    fn next(&mut self, topic: &Topic) -> Option<(Batch, Sequence)> {
+        let chain = self.chains.get_mut(topic).filter(|_| self.state.leading)?;
         let batch = chain.next()?;
         self.state = self.identity.state();
         let cut = chain.cut(&self.state, self.has_peer)?;
-        chain.published = batch.last;
         Some((batch, cut))
     }
 
-    fn header(&self, kind: FeedKind, places: &Places, count: u32) -> FeedHeader {
+    fn send_batch(&mut self, topic: &Topic, batch: Batch, cut: Sequence) -> Result<(), FeedError> {
+        let Some(chain) = self.chains.get_mut(topic) else {
+            return Ok(());
+        };
+        let (name, parts) = (chain.name.clone(), chain.go_on(&batch));
+        let Batch { previous, last, count, records } = batch;
+        if self.topics.is_live(&name) {
+            let header = self.header(FeedKind::Records, &Places { previous, last, cut }, count);
+            self.send(&[name, header, records])?;
+        }
+        for (part, previous) in parts {
+            // The topic has nothing more up to the end of the batch, of which others may be.
+            let places = Places { previous, last, cut };
+            let header = self.header(FeedKind::Records, &places, part.count);
+            self.send(&[part.topic, header, part.records])?;
+        }
+        Ok(())
+    }
+
+    fn header(&self, kind: FeedKind, places: &Places, count: u32) -> Bytes {
         let heartbeat_ms = u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let (lineage, epoch) = (self.state.lineage, self.state.epoch);
         let Places { previous, last, cut } = *places;
-        FeedHeader { kind, lineage, epoch, previous, last, count, heartbeat_ms, cut }
+        let header = FeedHeader { kind, lineage, epoch, previous, last, count, heartbeat_ms, cut };
+        Bytes::from(header.encode())
     }
 
     /// An XPUB drops what a full subscriber can't take, and never says `Full`.
@@ -290,103 +324,19 @@ struct Places {
     cut: Sequence,
 }
 
-/// A batch of a chain.
-struct Batch {
-    previous: Sequence,
-    last: Sequence,
-    count: u32,
-    records: Bytes,
+/// The topic of a partition.
+fn topic(hosted: &Hosted) -> Topic {
+    Topic { store: hosted.store.clone(), partition: hosted.partition.number().0, filter: None }
 }
 
-impl Chain {
-    fn new(hosted: Hosted, waker: &Waker, reign: &Reign) -> Self {
-        let reader = hosted.partition.reader();
-        let (waker, reign) = (waker.clone(), reign.clone());
-        let watermarks: &Watermarks = hosted.partition.watermarks();
-        // A follower's chains are not in a hurry, and its two cores have other things to do.
-        watermarks.on_commit(Arc::new(move || {
-            if reign.state().leading {
-                waker.wake();
-            }
-        }));
-        let head = reader.head();
-        Self { hosted, reader, published: head, failed_at: None, told: head, cut: None }
-    }
-
-    /// There is nobody whom a record is owed to.
-    fn skip_to_head(&mut self) {
-        self.published = self.reader.head();
-        self.told = self.published;
-        self.failed_at = None;
-    }
-
-    /// Another node publishes: the chain goes on to the head that was told a heartbeat ago.
-    fn follow_told(&mut self) {
-        self.published = self.published.max(self.told);
-        self.told = self.reader.head();
-        self.failed_at = None;
-    }
-
-    /// Where the reigns before this epoch end (inclusive); `None` while that is not settled. In a
-    /// pair a new leader's log may hold more of them than is known to be committed, until its own
-    /// first record is; without a peer all that was recovered is. `None`, too, if another node
-    /// publishes.
-    fn cut(&mut self, state: &ReignState, has_peer: bool) -> Option<Sequence> {
-        if !state.leading {
-            return None;
-        }
-        if let Some((epoch, cut)) = self.cut
-            && epoch == state.epoch
-        {
-            return Some(cut);
-        }
-        let head = self.reader.head();
-        let cut = match self.reader.last_of_epoch(Epoch(state.epoch.0.saturating_sub(1))) {
-            Ok(cut) if has_peer && cut >= head => return None,
-            Ok(cut) => cut,
-            Err(error) => {
-                let number = self.hosted.partition.number();
-                log::error!("feed of {}/{number}: {error}", self.hosted.store);
-                // Nobody is told wrongly that he is ahead; replays say what is damaged.
-                head
-            }
-        };
-        self.cut = Some((state.epoch, cut));
-        Some(cut)
-    }
-
-    /// What a heartbeat says: the end of the chain, which is the head as soon as everything
-    /// committed is published. If reading failed it is the head itself, so that subscribers see
-    /// that they miss something.
-    fn shown(&self) -> Sequence {
-        self.failed_at.unwrap_or(self.published)
-    }
-
-    /// The next batch to publish; the chain does not go on by itself.
-    fn next(&mut self) -> Option<Batch> {
-        let head = self.reader.head();
-        if head <= self.published || self.failed_at == Some(head) {
-            return None;
-        }
-        let previous = self.published;
-        match self.reader.read(previous.next(), FEED_BYTES_MAX) {
-            Ok(block) if block.count > 0 => {
-                self.failed_at = None;
-                let crate::Block { last, count, records, .. } = block;
-                Some(Batch { previous, last, count, records })
-            }
-            Ok(_) => None,
-            Err(error) => {
-                let number = self.hosted.partition.number();
-                log::error!("feed of {}/{number}: {error}", self.hosted.store);
-                // Subscribers find the reason by replay.
-                self.failed_at = Some(head);
-                None
-            }
-        }
-    }
+/// The topic of the partition that a topic frame is about, and which of its events.
+fn partition_of(name: &[u8]) -> Option<(Topic, Option<Filter>)> {
+    let mut topic = Topic::decode(name).ok()?;
+    let filter = topic.filter.take();
+    Some((topic, filter))
 }
 
-fn topic(hosted: &Hosted) -> Vec<u8> {
-    Topic { store: hosted.store.clone(), partition: hosted.partition.number().0 }.encode()
+/// Whether anybody may be listening to the partition or to some of its events.
+fn is_listened_to(topics: &Topics, chain: &Chain) -> bool {
+    !chain.filters.is_empty() || topics.is_live(&chain.name)
 }

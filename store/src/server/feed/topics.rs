@@ -3,24 +3,40 @@
 //! libzmq tells the publisher of every subscription, but of an unsubscription only when it
 //! believes that nobody is left, and any peer can make it believe so. Therefore a subscription
 //! makes a topic live at once, and an unsubscription only starts a long farewell.
+//!
+//! The topics of partitions are there as long as the partitions are. A filtered topic comes with a
+//! subscription to exactly it, and goes with its farewell.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use crate::wire::feed::TOPIC_BYTES_MAX;
+use crate::wire::feed::{TOPIC_BYTES_MAX, Topic};
 
 /// How long a topic lives on after the last unsubscription.
 pub(super) const FAREWELL: Duration = Duration::from_secs(30);
+/// Most filtered topics of a process. Each costs a heartbeat every interval and, when it comes, a
+/// question to the index; names are the peers' choice.
+pub(super) const FILTERED_TOPICS_MAX: usize = 4096;
 
 /// The published topics of a process.
 #[derive(Debug)]
 pub(super) struct Topics {
     heartbeat: Duration,
     topics: BTreeMap<Vec<u8>, Life>,
+    /// How many of them are filtered.
+    filtered: usize,
+    filtered_max: usize,
+    /// No heartbeat is due before.
+    due: Option<Instant>,
+    /// Somebody was told that there are too many filtered topics.
+    warned: bool,
 }
 
 #[derive(Debug, Default)]
 struct Life {
+    /// Of a filtered topic: the topic of its partition.
+    partition: Option<Vec<u8>>,
     /// Lengths of the prefixes of this topic that are subscribed to. A topic has no more of them
     /// than bytes, whatever the peers send.
     prefixes: BTreeSet<usize>,
@@ -30,19 +46,37 @@ struct Life {
     heartbeat: Option<Instant>,
 }
 
+/// What time has brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Topics whose heartbeat is due.
+    pub(super) beats: Vec<Vec<u8>>,
+    /// Filtered topics that are no more.
+    pub(super) gone: Vec<Vec<u8>>,
+}
+
 impl Topics {
     pub(super) const fn new(heartbeat: Duration) -> Self {
-        Self { heartbeat, topics: BTreeMap::new() }
+        Self {
+            heartbeat,
+            topics: BTreeMap::new(),
+            filtered: 0,
+            filtered_max: FILTERED_TOPICS_MAX,
+            due: None,
+            warned: false,
+        }
     }
 
-    /// There is something to publish under this topic.
+    /// There is a partition to publish under this topic.
     pub(super) fn add(&mut self, topic: Vec<u8>) {
         self.topics.entry(topic).or_default();
     }
 
-    /// There no longer is.
+    /// There no longer is; its filtered topics go with it.
     pub(super) fn remove(&mut self, topic: &[u8]) {
-        self.topics.remove(topic);
+        let of_it = |life: &Life| life.partition.as_deref() == Some(topic);
+        self.topics.retain(|name, life| name != topic && !of_it(life));
+        self.filtered = self.topics.values().filter(|life| life.partition.is_some()).count();
     }
 
     /// Whether anybody may be listening.
@@ -62,14 +96,18 @@ impl Topics {
         if prefix.len() > TOPIC_BYTES_MAX {
             return;
         }
-        for (topic, life) in &mut self.topics {
-            if !topic.starts_with(prefix) {
-                continue;
-            }
+        if subscribes {
+            self.begin(prefix);
+        }
+        let heartbeat = now + self.heartbeat;
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let begin_so = self.topics.range_mut::<[u8], _>(from);
+        for (topic, life) in begin_so.take_while(|(topic, _)| topic.starts_with(prefix)) {
             if subscribes {
                 life.prefixes.insert(prefix.len());
                 life.farewell = None;
-                life.heartbeat = Some(now + self.heartbeat);
+                life.heartbeat = Some(heartbeat);
+                self.due = Some(self.due.map_or(heartbeat, |due| due.min(heartbeat)));
                 answers.push(topic.clone());
             } else if life.prefixes.remove(&prefix.len()) && life.prefixes.is_empty() {
                 life.farewell = Some(now + FAREWELL);
@@ -77,22 +115,60 @@ impl Topics {
         }
     }
 
-    /// Topics whose heartbeat is due go into `due`; those that have lived long enough go quiet.
-    pub(super) fn tick(&mut self, now: Instant, due: &mut Vec<Vec<u8>>) {
+    /// Makes room for a filtered topic of a partition that is published here.
+    fn begin(&mut self, frame: &[u8]) {
+        if self.topics.contains_key(frame) {
+            return;
+        }
+        let Ok(topic) = Topic::decode(frame) else { return };
+        let partition = Topic { filter: None, ..topic }.encode();
+        if !self.topics.contains_key(&partition) {
+            return;
+        }
+        if self.filtered < self.filtered_max {
+            self.filtered += 1;
+            let life = Life { partition: Some(partition), ..Life::default() };
+            self.topics.insert(frame.to_vec(), life);
+        } else if !self.warned {
+            self.warned = true;
+            log::warn!(
+                "feed: {} filtered topics are listened to; further ones are ignored until some of \
+                 these are given up",
+                self.filtered
+            );
+        }
+    }
+
+    /// Tells whose heartbeat is due; topics that have lived long enough go quiet.
+    pub(super) fn tick(&mut self, now: Instant, due: &mut Due) {
+        if self.due.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut next: Option<Instant> = None;
         for (topic, life) in &mut self.topics {
             if life.farewell.is_some_and(|end| end <= now) {
+                if life.partition.is_some() {
+                    due.gone.push(topic.clone());
+                    continue;
+                }
                 *life = Life::default();
             }
             if life.heartbeat.is_some_and(|at| at <= now) {
                 life.heartbeat = Some(now + self.heartbeat);
-                due.push(topic.clone());
+                due.beats.push(topic.clone());
             }
+            next = [next, life.heartbeat].into_iter().flatten().min();
+        }
+        self.due = next;
+        for topic in &due.gone {
+            self.topics.remove(topic);
+            self.filtered = self.filtered.saturating_sub(1);
         }
     }
 
     /// When to call [`Topics::tick`] at the latest.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.topics.values().filter_map(|life| life.heartbeat).min()
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.due
     }
 }
 
@@ -124,9 +200,13 @@ mod tests {
         }
 
         fn due(&mut self, after: Duration) -> usize {
-            let mut due = Vec::new();
+            self.passes(after).beats.len()
+        }
+
+        fn passes(&mut self, after: Duration) -> Due {
+            let mut due = Due::default();
             self.topics.tick(self.start + after, &mut due);
-            due.len()
+            due
         }
     }
 
@@ -195,5 +275,83 @@ mod tests {
         bench.topics.remove(b"Pusers\0\0\x01");
         assert_eq!(bench.due(BEAT), 0);
         assert!(bench.say(BEAT, b"\x01Pusers\0\0\x01").is_empty());
+    }
+
+    const ORDERS: &[u8] = b"Porders\0\0\x01";
+    const CATEGORY: &[u8] = b"Corders\0\0\x01book\0";
+    const STREAM: &[u8] = b"Sorders\0\0\x01book-1\0";
+
+    fn with(kind: u8, topic: &[u8]) -> Vec<u8> {
+        [&[kind], topic].concat()
+    }
+
+    #[test]
+    fn a_filtered_topic_comes_with_its_subscription_and_goes_with_its_farewell() {
+        let mut bench = Bench::new();
+        for topic in [CATEGORY, STREAM] {
+            assert_eq!(bench.say(Duration::ZERO, &with(1, topic)), [topic.to_vec()]);
+            assert!(bench.topics.is_live(topic));
+        }
+        assert!(!bench.topics.is_live(ORDERS));
+        assert_eq!(bench.passes(BEAT).beats, [CATEGORY.to_vec(), STREAM.to_vec()]);
+        bench.say(BEAT, &with(0, CATEGORY));
+        assert_eq!(bench.passes(FAREWELL).beats.len(), 2, "it was only a hint");
+        let due = bench.passes(FAREWELL + BEAT);
+        assert_eq!((due.beats, due.gone), (vec![STREAM.to_vec()], vec![CATEGORY.to_vec()]));
+        assert_eq!(bench.topics.filtered, 1);
+        assert!(!bench.topics.is_live(CATEGORY));
+        assert_eq!(bench.say(FAREWELL * 2, &with(1, CATEGORY)).len(), 1, "it comes again");
+    }
+
+    #[test]
+    fn filtered_topics_of_what_is_not_here_are_ignored() {
+        let mut bench = Bench::new();
+        let absent: [&[u8]; 6] = [
+            b"Corders\0\0\x03book\0",
+            b"Cothers\0\0\x01book\0",
+            b"Corders\0\0\x01book",
+            b"Corders\0\0\x01book-1\0",
+            b"Corders\0\0\x01\0",
+            b"Sorders\0\0\x01",
+        ];
+        for topic in absent {
+            assert!(bench.say(Duration::ZERO, &with(1, topic)).is_empty(), "{topic:?}");
+        }
+        assert_eq!(bench.topics.topics.len(), 3);
+    }
+
+    #[test]
+    fn a_prefix_hears_the_filtered_topics_that_are_there() {
+        let mut bench = Bench::new();
+        assert!(bench.say(Duration::ZERO, b"\x01Corders").is_empty());
+        bench.say(Duration::ZERO, &with(1, CATEGORY));
+        assert_eq!(bench.say(Duration::ZERO, b"\x01Corders"), [CATEGORY.to_vec()]);
+        bench.say(Duration::ZERO, &with(0, CATEGORY));
+        assert_eq!(bench.passes(FAREWELL * 2).beats, [CATEGORY.to_vec()]);
+    }
+
+    #[test]
+    fn filtered_topics_are_bounded_and_one_that_goes_makes_room() {
+        let mut bench = Bench::new();
+        bench.topics.filtered_max = 2;
+        let topic = |number: u8| [&b"Corders\0\0\x01c"[..], &[b'0' + number], &[0]].concat();
+        for number in 0..4 {
+            let answers = bench.say(Duration::ZERO, &with(1, &topic(number)));
+            assert_eq!(answers.len(), usize::from(number < 2), "{number}");
+        }
+        assert_eq!(bench.say(Duration::ZERO, &with(1, &topic(1))).len(), 1, "it is there");
+        bench.say(Duration::ZERO, &with(0, &topic(0)));
+        bench.passes(FAREWELL);
+        assert_eq!(bench.say(FAREWELL, &with(1, &topic(3))).len(), 1);
+    }
+
+    #[test]
+    fn filtered_topics_go_with_their_partition() {
+        let mut bench = Bench::new();
+        bench.say(Duration::ZERO, &with(1, CATEGORY));
+        bench.topics.remove(ORDERS);
+        assert!(!bench.topics.is_live(CATEGORY));
+        assert_eq!(bench.topics.filtered, 0);
+        assert!(bench.say(Duration::ZERO, &with(1, CATEGORY)).is_empty());
     }
 }

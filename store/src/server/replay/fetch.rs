@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::schedule::{Fetch, Outcome};
 use crate::event::{Direction, Epoch, EventId, Sequence, Version};
+use crate::filter::Filter;
 use crate::names::StreamName;
 use crate::server::Identity;
 use crate::server::answer::Failure;
@@ -13,16 +14,42 @@ use crate::server::directory::{Absent, Directory, Hosted};
 use crate::server::reign::ReignState;
 use crate::slot::Slot;
 use crate::wire::replay::{Block, Read, ReadSource};
-use crate::{Lookup, Reader, StreamQuery, record};
+use crate::{FilteredQuery, IndexError, Lookup, ReadError, Reader, StreamQuery, record};
 
 /// Fetches what comes next.
 pub(super) fn fetch(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Outcome {
-    attempt(directory, identity, fetch).unwrap_or_else(Outcome::Failed)
+    match attempt(directory, identity, fetch) {
+        Ok(outcome) => outcome,
+        Err(Stop::IndexBehind) => Outcome::IndexBehind,
+        Err(Stop::Failed(failure)) => Outcome::Failed(failure),
+    }
+}
+
+/// Why there is no block.
+enum Stop {
+    /// Part of the index is being made anew: it comes back in a while.
+    IndexBehind,
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        match &error {
+            ReadError::Index(IndexError::Damaged { .. }) => Self::IndexBehind,
+            error => Self::Failed(Failure::from(error)),
+        }
+    }
 }
 
 /// What is read while the reign changes may be of either epoch, and is read again: a block never
 /// has records of a later epoch than it says, nor those of a history that was left since.
-fn attempt(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Result<Outcome, Failure> {
+fn attempt(directory: &Directory, identity: &Identity, fetch: &Fetch) -> Result<Outcome, Stop> {
     loop {
         let state = identity.state();
         let outcome = attempt_in(&state, directory, identity, fetch);
@@ -37,7 +64,7 @@ fn attempt_in(
     directory: &Directory,
     identity: &Identity,
     fetch: &Fetch,
-) -> Result<Outcome, Failure> {
+) -> Result<Outcome, Stop> {
     check_reign(state, &fetch.read)?;
     let hosted = find(directory, &fetch.read)?;
     let reader = hosted.partition.reader();
@@ -53,6 +80,12 @@ fn attempt_in(
             one_stream(&reader, stream, fetch)?
         }
         ReadSource::Ids(ids) => with_ids(&reader, ids, fetch)?,
+        ReadSource::Filtered(filter) => {
+            if let Filter::Stream(stream) = filter {
+                check_slot(&hosted, stream)?;
+            }
+            filtered(&reader, filter, fetch)?
+        }
     };
     let Part { block, next, end } = part;
     let block = Block {
@@ -89,14 +122,15 @@ fn check_place(
     reader: &Reader,
     (state, identity): (&ReignState, &Identity),
     fetch: &Fetch,
-) -> Result<(), Failure> {
+) -> Result<(), Stop> {
     let Read { epoch, from, .. } = fetch.read;
     let place = from.saturating_sub(1);
-    let asks = epoch != Epoch::ZERO && fetch.is_forward() && fetch.read.source == ReadSource::All;
+    let in_sequences = matches!(fetch.read.source, ReadSource::All | ReadSource::Filtered(_));
+    let asks = epoch != Epoch::ZERO && fetch.is_forward() && in_sequences;
     if !asks || epoch == state.epoch || place == 0 {
         return Ok(());
     }
-    let cut = reader.last_of_epoch(epoch).map_err(|error| Failure::from(&error))?;
+    let cut = reader.last_of_epoch(epoch)?;
     let head = reader.head();
     // Without a peer, all that was written in earlier epochs is here and committed.
     let settled = cut < head || identity.reign.pair().is_none();
@@ -108,7 +142,7 @@ fn check_place(
         "the reader has events that this history does not hold: rebuild what was made of them",
     );
     let failure = failure.number("head", head.0).number("cut", cut.0);
-    Err(failure.number("epoch", state.epoch.0))
+    Err(failure.number("epoch", state.epoch.0).into())
 }
 
 struct Part {
@@ -117,7 +151,7 @@ struct Part {
     end: bool,
 }
 
-fn all(reader: &Reader, head: Sequence, fetch: &Fetch) -> Result<Part, Failure> {
+fn all(reader: &Reader, head: Sequence, fetch: &Fetch) -> Result<Part, Stop> {
     let from = match (fetch.is_forward(), fetch.read.from) {
         (true, from) => from.max(1),
         (false, 0) => head.0,
@@ -133,15 +167,13 @@ fn all(reader: &Reader, head: Sequence, fetch: &Fetch) -> Result<Part, Failure> 
     } else {
         reader.read_backward(Sequence(from), bytes_max)
     };
-    let block = shorten(block.map_err(|error| Failure::from(&error))?, limit)?;
+    let block = shorten(block?, limit)?;
     Ok(part(block, fetch, from, limit))
 }
 
-fn one_stream(reader: &Reader, stream: &StreamName, fetch: &Fetch) -> Result<Part, Failure> {
-    let newest = reader.stream_version(stream).map_err(|error| Failure::from(&error))?;
-    let newest = newest.ok_or_else(|| {
-        Failure::from(&crate::ReadError::StreamNotFound { stream: stream.clone() })
-    })?;
+fn one_stream(reader: &Reader, stream: &StreamName, fetch: &Fetch) -> Result<Part, Stop> {
+    let newest = reader.stream_version(stream)?;
+    let newest = newest.ok_or_else(|| ReadError::StreamNotFound { stream: stream.clone() })?;
     let (direction, from) = match (fetch.is_forward(), fetch.read.from) {
         (true, from) => (Direction::Forward, from.max(1)),
         (false, 0) => (Direction::Backward, newest.0),
@@ -158,17 +190,41 @@ fn one_stream(reader: &Reader, stream: &StreamName, fetch: &Fetch) -> Result<Par
         count_max: u32::try_from(limit).unwrap_or(u32::MAX),
         bytes_max: usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX),
     };
-    let block = reader.read_stream(&query).map_err(|error| Failure::from(&error))?;
+    let block = reader.read_stream(&query)?;
     Ok(part(block, fetch, from, limit))
 }
 
+/// Places are sequences as in a read of all, but those of the records have gaps between them.
+fn filtered(reader: &Reader, filter: &Filter, fetch: &Fetch) -> Result<Part, Stop> {
+    let Read { from, to, count_max, .. } = fetch.read;
+    let (direction, from) = match (fetch.is_forward(), from) {
+        (true, from) => (Direction::Forward, from.max(1)),
+        (false, 0) => (Direction::Backward, u64::MAX),
+        (false, from) => (Direction::Backward, from),
+    };
+    let limit = if count_max == 0 { u64::MAX } else { count_max };
+    let query = FilteredQuery {
+        filter: filter.clone(),
+        from: Sequence(from),
+        to: Sequence(to),
+        direction,
+        count_max: u32::try_from(limit).unwrap_or(u32::MAX),
+        bytes_max: usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX),
+    };
+    let block = reader.read_filtered(&query)?;
+    let last = block.last.0;
+    let next = if fetch.is_forward() { last.saturating_add(1) } else { last.saturating_sub(1) };
+    let end = block.at_end || u64::from(block.count) >= limit;
+    Ok(Part { block, next, end })
+}
+
 /// Places are those of the ids: whatever was looked up need not be looked up again.
-fn with_ids(reader: &Reader, ids: &[EventId], fetch: &Fetch) -> Result<Part, Failure> {
+fn with_ids(reader: &Reader, ids: &[EventId], fetch: &Fetch) -> Result<Part, Stop> {
     let from = fetch.read.from.max(1);
     let before = usize::try_from(from - 1).unwrap_or(usize::MAX);
     let bytes_max = usize::try_from(fetch.bytes_max).unwrap_or(usize::MAX);
     let found = reader.find(ids.get(before..).unwrap_or_default(), bytes_max);
-    let Lookup { block, looked_up } = found.map_err(|error| Failure::from(&error))?;
+    let Lookup { block, looked_up } = found?;
     let next = from.saturating_add(u64::try_from(looked_up).unwrap_or(u64::MAX));
     let end = block.at_end;
     Ok(Part { block, next, end })

@@ -25,6 +25,7 @@ use self::schedule::{Delivery, Input, Limits, Outcome, Output, ReplaySchedule, T
 use super::Identity;
 use super::answer::Failure;
 use super::append::not_leader;
+use super::data_disk::DataDisk;
 use super::directory::Directory;
 use super::lifecycle::{Lifecycle, Queue};
 use super::reading::ReadThread;
@@ -33,8 +34,7 @@ use crate::wire::replay::{ReplayAnswer, ReplayRequest, RequestNumber, request_nu
 
 /// Messages taken before answers have their turn.
 const ROUND_MESSAGES: usize = 128;
-/// Messages that may wait for one peer in libzmq: 4 reads have 4 blocks at a time at most, the
-/// rest is room for small answers.
+/// Messages that may wait for one peer in libzmq. What has no room is offered again in a while.
 const PEER_MESSAGES_MAX: i32 = 64;
 /// Largest request: a header, a store name, and a stream name or ids.
 const REQUEST_BYTES_MAX: i64 = 8 * 1024;
@@ -81,6 +81,7 @@ struct Asker {
 pub(super) struct ReplayLoop {
     socket: Socket,
     identity: Identity,
+    disk: DataDisk,
     directory: Directory,
     lifecycle: Lifecycle,
     reads: ReadThread,
@@ -96,7 +97,7 @@ impl ReplayLoop {
     /// A loop around a bound socket.
     pub(super) fn new(
         socket: Socket,
-        identity: Identity,
+        (identity, disk): (Identity, DataDisk),
         (directory, lifecycle): (&Directory, &Lifecycle),
         reads: ReadThread,
     ) -> Result<Self, ReplayError> {
@@ -106,6 +107,7 @@ impl ReplayLoop {
         Ok(Self {
             socket,
             identity,
+            disk,
             directory: directory.clone(),
             lifecycle: lifecycle.clone(),
             reads,
@@ -168,7 +170,8 @@ impl ReplayLoop {
             }
             Ok(ReplayRequest::Cancel { request }) => Input::Cancel { peer, request },
             Ok(ReplayRequest::Status { request }) => {
-                let body = Bytes::from(status(&self.directory, &self.identity));
+                let seen = (self.disk.status(), self.schedule.standing(now));
+                let body = Bytes::from(status(&self.directory, &self.identity, seen));
                 outputs.push(Output::Tell { peer, answer: ReplayAnswer::Status { request, body } });
                 return;
             }

@@ -3,17 +3,20 @@
 //! ```text
 //!            READ                    fetch turn                 read from disk
 //!   client ───────► Ready ──────────────────────► Fetching ──────────────────┐
-//!                     ▲ credit left                  ▲  │ head not there yet  ▼
+//!                     ▲ credit left                  ▲  │ head or index not   ▼
 //!                     ├───────── Starved ◄──┐        │  └──► Waiting ──┘   Sending ──► end
 //!                     └─────────────────────┴────────┴── delivered ──────────┘
 //! ```
 //!
-//! A read has one block on its way at most, so what a peer can make us hold is bounded by the
-//! number of its reads. Ready reads take turns.
+//! A read has one block on its way at most, and a peer only a few: its other reads wait, each a few
+//! hundred bytes. So what a peer can make us hold is bounded, and many small reads at a time are as
+//! good as a few long ones. Peers take turns, and so do the reads of each.
 
 mod protocol;
+mod standing;
+mod turns;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use broker::error_code::ErrorCode;
@@ -24,10 +27,11 @@ use crate::server::answer::Failure;
 use crate::wire::replay::{BLOCK_BYTES_MAX, Block, Read, ReplayAnswer, RequestNumber};
 
 pub(super) use self::protocol::{Delivery, Fetch, Input, Outcome, Output, Ticket};
+use self::turns::Turns;
 
 /// Smallest block that is worth a message.
 const BLOCK_BYTES_MIN: u32 = 4096;
-/// How often the head is looked at again for a read that waits for it.
+/// How often the head or the index is looked at again for a read that waits for it.
 const HEAD_RETRY: Duration = Duration::from_millis(10);
 /// How soon a message that found its pipe full is offered again.
 const FULL_RETRY: Duration = Duration::from_millis(20);
@@ -35,14 +39,18 @@ const FULL_RETRY: Duration = Duration::from_millis(20);
 /// Bounds of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// Most reads of one peer.
+    /// Most reads of one peer, those included that wait for their turn.
     pub(super) peer_reads_max: usize,
     /// Most reads of all peers.
     pub(super) reads_max: usize,
+    /// Most blocks that are being read for one peer, or that it has not taken.
+    pub(super) peer_blocks_max: usize,
+    /// Most such blocks of all peers.
+    pub(super) blocks_max: usize,
     /// Most fetches under way: one on the disk and one behind it keep the disk busy.
     pub(super) fetches_max: usize,
-    /// How long a read waits for the head to reach its `at_least`, and for the leader to be
-    /// confirmed.
+    /// How long a read waits for the head to reach its `at_least`, for the index, and for the
+    /// leader to be confirmed.
     pub(super) head_wait: Duration,
     /// How long a read may stand without credit, or unable to be sent, before it is forgotten.
     pub(super) idle_max: Duration,
@@ -51,8 +59,10 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            peer_reads_max: 4,
-            reads_max: 64,
+            peer_reads_max: 256,
+            reads_max: 4096,
+            peer_blocks_max: 4,
+            blocks_max: 64,
             fetches_max: 2,
             head_wait: Duration::from_secs(5),
             idle_max: Duration::from_secs(60),
@@ -65,7 +75,7 @@ impl Default for Limits {
 pub(super) struct ReplaySchedule {
     limits: Limits,
     reads: BTreeMap<Ticket, Reading>,
-    ready: VecDeque<Ticket>,
+    turns: Turns,
     fetching: usize,
     tickets: u64,
 }
@@ -77,8 +87,9 @@ struct Reading {
     read: Read,
     sent_bytes: u64,
     state: State,
-    began: Instant,
     moved: Instant,
+    /// Since when it has waited for the head or the index.
+    behind: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -93,14 +104,26 @@ enum State {
 
 impl ReplaySchedule {
     pub(super) fn new(limits: Limits) -> Self {
-        let (reads, ready) = (BTreeMap::new(), VecDeque::new());
-        Self { limits, reads, ready, fetching: 0, tickets: 0 }
+        let turns = Turns::new(limits.peer_blocks_max, limits.blocks_max);
+        Self { limits, reads: BTreeMap::new(), turns, fetching: 0, tickets: 0 }
     }
 
     /// How many reads there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.reads.len()
+    }
+
+    /// How many reads of each peer have a block in hand, and what is counted for all.
+    #[cfg(test)]
+    fn blocks(&self) -> (BTreeMap<Bytes, usize>, usize) {
+        let mut each = BTreeMap::new();
+        for reading in self.reads.values() {
+            if matches!(reading.state, State::Fetching | State::Sending { .. }) {
+                *each.entry(reading.peer.clone()).or_default() += 1;
+            }
+        }
+        (each, self.turns.blocks())
     }
 
     /// When to call with [`Input::Tick`] at the latest.
@@ -123,7 +146,7 @@ impl ReplaySchedule {
                 self.credit(now, &peer, request, credit_bytes);
             }
             Input::Cancel { peer, request } => {
-                if let Some(ticket) = self.find(&peer, request) {
+                if let Some(ticket) = self.turns.find(&peer, request) {
                     self.forget(ticket);
                 }
             }
@@ -136,16 +159,7 @@ impl ReplaySchedule {
     }
 
     fn begin(&mut self, now: Instant, peer: Bytes, read: Read, outputs: &mut Vec<Output>) {
-        let of_peer = self.reads.values().filter(|reading| reading.peer == peer).count();
-        let refusal = if self.find(&peer, read.request).is_some() {
-            Some((ErrorCode::INVALID_ARGUMENT, "this request number is in use: choose another"))
-        } else if of_peer >= self.limits.peer_reads_max || self.reads.len() >= self.limits.reads_max
-        {
-            Some((ErrorCode::BUSY, "too many reads are under way: finish or cancel one first"))
-        } else {
-            None
-        };
-        if let Some((code, sentence)) = refusal {
+        if let Some((code, sentence)) = self.refusal(&peer, read.request) {
             let answer = fail(read.request, &Failure::new(code, sentence));
             outputs.push(Output::Tell { peer, answer });
             return;
@@ -158,9 +172,23 @@ impl ReplaySchedule {
         } else {
             State::Starved
         };
-        let reading = Reading { peer, read, sent_bytes: 0, state, began: now, moved: now };
+        self.turns.add(&peer, read.request, ticket);
+        let reading = Reading { peer, read, sent_bytes: 0, state, moved: now, behind: None };
         self.reads.insert(ticket, reading);
         self.resume(ticket);
+    }
+
+    fn refusal(&self, peer: &Bytes, request: RequestNumber) -> Option<(ErrorCode, &'static str)> {
+        let Limits { peer_reads_max, reads_max, .. } = self.limits;
+        if self.turns.find(peer, request).is_some() {
+            Some((ErrorCode::INVALID_ARGUMENT, "this request number is in use: choose another"))
+        } else if self.turns.reads_of(peer) >= peer_reads_max || self.reads.len() >= reads_max {
+            Some((ErrorCode::BUSY, "too many reads are under way: finish or cancel one first"))
+        } else if self.turns.is_full() {
+            Some((ErrorCode::BUSY, "too many readers don't take what they asked for: try again"))
+        } else {
+            None
+        }
     }
 
     fn confirmed(
@@ -186,14 +214,14 @@ impl ReplaySchedule {
 
     /// Ends a read that has not come to a fetch.
     fn end(&mut self, ticket: Ticket, failure: &Failure, outputs: &mut Vec<Output>) {
-        if let Some(reading) = self.reads.remove(&ticket) {
+        if let Some(reading) = self.forget(ticket) {
             let answer = fail(reading.read.request, failure);
             outputs.push(Output::Tell { peer: reading.peer, answer });
         }
     }
 
     fn credit(&mut self, now: Instant, peer: &Bytes, request: RequestNumber, credit_bytes: u64) {
-        let Some(ticket) = self.find(peer, request) else {
+        let Some(ticket) = self.turns.find(peer, request) else {
             return;
         };
         if let Some(reading) = self.reads.get_mut(&ticket) {
@@ -210,14 +238,14 @@ impl ReplaySchedule {
             && reading.sent_bytes < reading.read.credit_bytes
         {
             reading.state = State::Ready;
-            self.ready.push_back(ticket);
+            self.turns.wait(&reading.peer, ticket);
         }
     }
 
     /// Ready reads are fetched for in turn, as many at a time as the disk can take.
     fn give_turns(&mut self, outputs: &mut Vec<Output>) {
         while self.fetching < self.limits.fetches_max
-            && let Some(ticket) = self.ready.pop_front()
+            && let Some(ticket) = self.turns.give()
         {
             if let Some(reading) = self.reads.get_mut(&ticket) {
                 reading.state = State::Fetching;
@@ -243,10 +271,14 @@ impl ReplaySchedule {
         let (answer, last) = match outcome {
             Outcome::Block { mut block, next, end } => {
                 reading.advance(&block, next);
+                reading.behind = None;
                 (block.request, block.end) = (request, end);
                 (ReplayAnswer::Block(block), end)
             }
-            Outcome::Behind { .. } if now < reading.began + self.limits.head_wait => {
+            Outcome::Behind { .. } | Outcome::IndexBehind
+                if now < *reading.behind.get_or_insert(now) + self.limits.head_wait =>
+            {
+                self.turns.release(&reading.peer);
                 reading.state = State::Waiting { again: now + HEAD_RETRY };
                 return;
             }
@@ -258,6 +290,10 @@ impl ReplaySchedule {
                 let failure =
                     failure.number("have", head.0).number("want", reading.read.at_least.0);
                 (fail(request, &failure), true)
+            }
+            Outcome::IndexBehind => {
+                let sentence = "the index is being made anew from the log: try again";
+                (fail(request, &Failure::new(ErrorCode::INDEX_BEHIND, sentence)), true)
             }
             Outcome::Failed(failure) => (fail(request, &failure), true),
         };
@@ -276,18 +312,19 @@ impl ReplaySchedule {
             return;
         };
         match delivery {
-            Delivery::Done if *last => self.forget(ticket),
+            Delivery::Done if *last => drop(self.forget(ticket)),
             Delivery::Done => {
+                self.turns.release(&reading.peer);
                 reading.state = State::Starved;
                 reading.moved = now;
                 self.resume(ticket);
             }
             Delivery::Full if now < reading.moved + idle_max => *again = Some(now + FULL_RETRY),
-            Delivery::Full => self.forget(ticket),
+            Delivery::Full => drop(self.forget(ticket)),
             Delivery::Unreachable => {
-                let peer = reading.peer.clone();
-                self.reads.retain(|_, reading| reading.peer != peer);
-                self.ready.retain(|ticket| self.reads.contains_key(ticket));
+                for ticket in self.turns.remove_peer(&reading.peer.clone()) {
+                    self.reads.remove(&ticket);
+                }
             }
         }
     }
@@ -298,7 +335,7 @@ impl ReplaySchedule {
             match &mut reading.state {
                 State::Waiting { again } if *again <= now => {
                     reading.state = State::Ready;
-                    self.ready.push_back(*ticket);
+                    self.turns.wait(&reading.peer, *ticket);
                 }
                 State::Sending { answer, again, .. } if again.is_some_and(|at| at <= now) => {
                     *again = None;
@@ -321,17 +358,13 @@ impl ReplaySchedule {
         }
     }
 
-    fn find(&self, peer: &Bytes, request: RequestNumber) -> Option<Ticket> {
-        let found = self
-            .reads
-            .iter()
-            .find(|(_, reading)| reading.peer == *peer && reading.read.request == request);
-        found.map(|(ticket, _)| *ticket)
-    }
-
-    fn forget(&mut self, ticket: Ticket) {
-        self.reads.remove(&ticket);
-        self.ready.retain(|ready| *ready != ticket);
+    fn forget(&mut self, ticket: Ticket) -> Option<Reading> {
+        let reading = self.reads.remove(&ticket)?;
+        if matches!(reading.state, State::Fetching | State::Sending { .. }) {
+            self.turns.release(&reading.peer);
+        }
+        self.turns.remove(&reading.peer, reading.read.request);
+        Some(reading)
     }
 }
 

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::page_tests::dump;
 use super::*;
 
 fn id(number: u128) -> EventId {
@@ -11,6 +12,12 @@ fn read() -> impl Strategy<Value = Read> {
         Just(ReadSource::All),
         "[a-z-]{1,30}".prop_map(|name| ReadSource::Stream(StreamName::new(name).unwrap())),
         proptest::collection::vec(any::<u128>().prop_map(id), 1..20).prop_map(ReadSource::Ids),
+        "[a-z]{1,30}".prop_map(|name| {
+            ReadSource::Filtered(Filter::Category(CategoryName::new(name).unwrap()))
+        }),
+        "[a-z-]{1,30}".prop_map(|name| {
+            ReadSource::Filtered(Filter::Stream(StreamName::new(name).unwrap()))
+        }),
     ];
     (any::<[u64; 7]>(), any::<u32>(), any::<u16>(), source, any::<[bool; 2]>()).prop_map(
         |(places, block_bytes_max, partition, source, [backward, strong])| {
@@ -146,6 +153,23 @@ fn the_example_of_the_protocol_page() {
     expected.extend_from_slice(&[0, 0x80, 0, 0, 1, 0, 1, 0, 6, 0, 8, 0]);
     expected.extend_from_slice(b"ordersorder-17");
     assert_eq!(frame, expected);
+}
+
+#[test]
+fn the_category_read_of_the_protocol_page() {
+    let read = Read {
+        request: RequestNumber(2),
+        source: ReadSource::Filtered(Filter::Category("order".parse().unwrap())),
+        from: 8,
+        to: 0,
+        count_max: 0,
+        at_least: Sequence::ZERO,
+        credit_bytes: 1024 * 1024,
+        epoch: Epoch(1),
+        block_bytes_max: 256 * 1024,
+        ..example()
+    };
+    assert_eq!(ReplayRequest::Read(read).encode().unwrap(), dump("READ of a category"));
 }
 
 #[test]

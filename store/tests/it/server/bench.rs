@@ -306,8 +306,16 @@ impl Subscriber {
     }
 
     pub fn subscribe(&self, store: &str, partition: u16) {
-        let topic = Topic { store: name(store), partition };
+        self.listen(&Topic { store: name(store), partition, filter: None });
+    }
+
+    pub fn listen(&self, topic: &Topic) {
         self.socket.set_subscribe(&topic.encode()).unwrap();
+    }
+
+    /// Connects to the feed of one more process.
+    pub fn connect_also(&self, endpoint: &Endpoint) {
+        net::connect(&self.socket, endpoint).unwrap();
     }
 
     pub fn message(&self) -> (Topic, FeedHeader, Bytes) {

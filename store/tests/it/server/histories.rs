@@ -7,8 +7,8 @@ use broker::dialect::{Detail, ErrorBody, SessionId, decode_body};
 use broker::error_code::ErrorCode;
 use store::server::Handle;
 use store::wire::append::AppendMessage;
-use store::wire::replay::{Read, ReplayAnswer, ReplayRequest, RequestNumber};
-use store::{Durability, Epoch, ExpectedVersion, Sequence};
+use store::wire::replay::{Read, ReadSource, ReplayAnswer, ReplayRequest, RequestNumber};
+use store::{Durability, Epoch, ExpectedVersion, Filter, Sequence};
 use tempfile::TempDir;
 
 use super::bench::{
@@ -62,6 +62,12 @@ fn a_reader_beyond_the_end_of_its_epoch_is_ahead_of_the_log() {
     assert_eq!(code, ErrorCode::AHEAD_OF_LOG);
     let expected = [("cut", 3), ("epoch", 2), ("head", 4)];
     assert_eq!(details, expected.map(|(name, number)| (name.to_owned(), number)).into());
+    let filter = Filter::Category("s".parse().unwrap());
+    let source = || ReadSource::Filtered(filter.clone());
+    let filtered = |from| Read { source: source(), ..read(1, from) };
+    assert_eq!(replay.sequences(filtered(4)), [4], "its place is where epoch 1 ends");
+    let (code, _) = refusal(&replay, &ReplayRequest::Read(filtered(5)));
+    assert_eq!(code, ErrorCode::AHEAD_OF_LOG, "a place in the order of the log is one, too");
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod appending;
 mod bench;
 mod commands;
 mod feeding;
+mod filtered_feeding;
+mod filtered_replaying;
 mod histories;
 mod hostile;
 mod membership;

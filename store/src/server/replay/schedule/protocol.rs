@@ -78,6 +78,8 @@ pub(in super::super) enum Outcome {
         /// Where it is.
         head: Sequence,
     },
+    /// The index can't tell where the records are before part of it is made anew.
+    IndexBehind,
     /// It can't be read.
     Failed(Failure),
 }

@@ -144,21 +144,79 @@ fn another_peer_can_neither_credit_nor_cancel_a_read() {
     assert_eq!(bench.fetched(1, block(100, false)), []);
 }
 
-#[test]
-fn reads_take_turns() {
-    let mut bench = Bench::new(Limits { fetches_max: 1, ..Limits::default() });
-    assert_eq!(fetches(&bench.begin(1, 1)), [1]);
-    assert_eq!(fetches(&bench.begin(1, 2)), Vec::<u64>::new());
-    assert_eq!(fetches(&bench.begin(2, 1)), Vec::<u64>::new());
+/// Fetches and delivers so many blocks, one at a time; the tickets in the order of their turns.
+fn turns(bench: &mut Bench, mut turn: u64, count: usize) -> Vec<u64> {
     let mut turns = Vec::new();
-    let mut turn = 1;
-    for _ in 0..5 {
-        let outputs = bench.fetched(turn, block(10, false));
+    for _ in 0..count {
         turns.push(turn);
+        let outputs = bench.fetched(turn, block(10, false));
+        bench.delivered(turn, Delivery::Done);
         turn = fetches(&outputs)[0];
-        bench.delivered(turns[turns.len() - 1], Delivery::Done);
     }
-    assert_eq!(turns, [1, 2, 3, 1, 2]);
+    turns
+}
+
+#[test]
+fn reads_of_a_peer_take_turns() {
+    let mut bench = Bench::new(Limits { fetches_max: 1, ..Limits::default() });
+    (1..=3).for_each(|request| drop(bench.begin(1, request)));
+    assert_eq!(turns(&mut bench, 1, 7), [1, 2, 3, 1, 2, 3, 1]);
+}
+
+/// Whatever one peer has asked for, another one's only read has the next turn but one after each of
+/// its blocks was sent.
+#[test]
+fn peers_take_turns_however_much_one_asks_for() {
+    let mut bench = Bench::new(Limits { fetches_max: 1, ..Limits::default() });
+    for request in 1..=100 {
+        bench.begin(1, request);
+    }
+    bench.begin(2, 1);
+    let turns = turns(&mut bench, 1, 9);
+    let of_second: Vec<_> = turns.iter().map(|ticket| *ticket == 101).collect();
+    assert_eq!(of_second, [false, false, true, false, false, true, false, false, true]);
+}
+
+/// A client may have many small reads under way. They are all answered, a few at a time.
+#[test]
+fn many_reads_of_one_peer_wait_for_their_turn() {
+    let limits = Limits { fetches_max: 9, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    let mut fetching: Vec<u64> = Vec::new();
+    for request in 1..=256 {
+        fetching.extend(fetches(&bench.begin(1, request)));
+    }
+    assert_eq!(code(&bench.begin(1, 257)), Some(ErrorCode::BUSY));
+    let mut answered = 0;
+    while let Some(ticket) = fetching.pop() {
+        assert!(fetching.len() < limits.peer_blocks_max);
+        bench.fetched(ticket, block(10, true));
+        fetching.extend(fetches(&bench.delivered(ticket, Delivery::Done)));
+        answered += 1;
+    }
+    assert_eq!((answered, bench.schedule.len()), (256, 0));
+}
+
+#[test]
+fn who_does_not_take_blocks_gets_no_more_and_delays_nobody() {
+    let limits = Limits { fetches_max: 9, blocks_max: 5, ..Limits::default() };
+    let mut bench = Bench::new(limits);
+    (1..=9).for_each(|request| drop(bench.begin(1, request)));
+    for ticket in 1..=4 {
+        bench.fetched(ticket, block(10, true));
+        assert_eq!(bench.delivered(ticket, Delivery::Full), [], "it has four blocks in hand");
+    }
+    assert_eq!(fetches(&bench.begin(2, 1)), [10]);
+    // As many blocks as may be are in hand, so a third one is told to come later.
+    assert_eq!(code(&bench.begin(3, 1)), Some(ErrorCode::BUSY));
+    bench.fetched(10, block(10, true));
+    bench.delivered(10, Delivery::Done);
+    assert_eq!(fetches(&bench.begin(3, 1)), [11]);
+    // One that is cancelled makes room.
+    let outputs = bench.give(Input::Cancel { peer: peer(1), request: RequestNumber(2) });
+    assert_eq!(fetches(&outputs), [5]);
+    bench.give(Input::Delivered { ticket: Ticket(1), delivery: Delivery::Unreachable });
+    assert_eq!(bench.schedule.len(), 1);
 }
 
 #[test]
@@ -185,6 +243,25 @@ fn a_read_waits_for_the_head_and_gives_up_in_the_end() {
     assert_eq!(bench.fetched(1, behind()), []);
     assert_eq!(fetches(&bench.later(Limits::default().head_wait)), [1]);
     assert_eq!(code(&bench.fetched(1, behind())), Some(ErrorCode::INDEX_BEHIND));
+    bench.delivered(1, Delivery::Done);
+    assert_eq!(bench.schedule.len(), 0);
+}
+
+/// Each wait has its own bound, however long the read has been under way.
+#[test]
+fn a_read_waits_for_the_index_and_gives_up_in_the_end() {
+    let mut bench = Bench::new(Limits::default());
+    let head_wait = Limits::default().head_wait;
+    bench.begin(1, 1);
+    assert_eq!(bench.fetched(1, Outcome::IndexBehind), []);
+    bench.later(head_wait - HEAD_RETRY);
+    assert_eq!(bench.fetched(1, Outcome::IndexBehind), []);
+    bench.later(HEAD_RETRY);
+    bench.fetched(1, block(10, false));
+    assert_eq!(fetches(&bench.delivered(1, Delivery::Done)), [1]);
+    assert_eq!(bench.fetched(1, Outcome::IndexBehind), []);
+    bench.later(head_wait);
+    assert_eq!(code(&bench.fetched(1, Outcome::IndexBehind)), Some(ErrorCode::INDEX_BEHIND));
     bench.delivered(1, Delivery::Done);
     assert_eq!(bench.schedule.len(), 0);
 }
@@ -243,7 +320,9 @@ proptest! {
     fn bounds_hold_whatever_happens(
         steps in proptest::collection::vec((0..10_u8, 0..4_u8, 0..6_u64), 1..300)
     ) {
-        let limits = Limits { peer_reads_max: 2, reads_max: 4, ..Limits::default() };
+        let limits = Limits {
+            peer_reads_max: 3, reads_max: 6, peer_blocks_max: 1, blocks_max: 3, ..Limits::default()
+        };
         let mut bench = Bench::new(limits);
         let (mut fetching, mut sending, mut asked) = (Vec::new(), Vec::new(), Vec::new());
         for (step, from, number) in steps {
@@ -293,6 +372,10 @@ proptest! {
             }
             prop_assert!(fetching.len() <= limits.fetches_max);
             prop_assert!(bench.schedule.len() <= limits.reads_max);
+            let (each, blocks) = bench.schedule.blocks();
+            prop_assert!(blocks <= limits.blocks_max);
+            prop_assert_eq!(each.values().sum::<usize>(), blocks);
+            prop_assert!(each.values().all(|of_peer| *of_peer <= limits.peer_blocks_max));
         }
         bench.later(limits.idle_max * 2);
         for ticket in fetching {
@@ -351,4 +434,33 @@ fn only_the_first_fetch_says_the_readers_epoch() {
     let outputs = bench.delivered(1, Delivery::Done);
     let [Output::Fetch { fetch, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
     assert_eq!(fetch.read.epoch, Epoch::ZERO);
+}
+
+#[test]
+fn readers_that_take_nothing_are_counted() {
+    let mut bench = Bench::new(Limits::default());
+    let standing = |bench: &Bench| {
+        let now = bench.schedule.standing(bench.now);
+        (now.open, now.stalled, now.stalled_ms)
+    };
+    bench.begin(1, 1);
+    bench.begin(2, 1);
+    // The first reader's credit is used up, the other one's pipe is full.
+    bench.fetched(1, block(usize::try_from(CREDIT).unwrap(), false));
+    bench.delivered(1, Delivery::Done);
+    bench.fetched(2, block(10, true));
+    bench.delivered(2, Delivery::Full);
+    assert_eq!(standing(&bench), (2, 0, 0));
+    bench.later(Duration::from_secs(4));
+    bench.delivered(2, Delivery::Full);
+    assert_eq!(standing(&bench), (2, 0, 0), "nobody takes blocks all the time");
+    bench.now += Duration::from_secs(3);
+    assert_eq!(standing(&bench), (2, 2, 7_000));
+    let (request, credit_bytes) = (RequestNumber(1), 2 * CREDIT);
+    bench.give(Input::Credit { peer: peer(1), request, credit_bytes });
+    assert_eq!(
+        standing(&bench),
+        (2, 1, 7_000),
+        "what waits for the disk is no fault of its reader"
+    );
 }

@@ -1,5 +1,6 @@
 //! Two nodes, a witness and a broker over loopback: failures, one at a time.
 
+mod filtered;
 mod life;
 mod processes;
 mod refusals;
