@@ -3,7 +3,7 @@
 //! ```text
 //!  submit ---> queue ---> store-writer --+                       +--> answers
 //!                                        +--> core: judge,       |
-//!  append, try_append_inline ------------+    encode, write ---> pending --> sync --> commit
+//!  append, append_here ------------------+    encode, write ---> pending --> sync --> commit
 //!  (on the caller's thread, if the core is idle)                 ^
 //!                                                 store-syncer --+  (while the next is written)
 //! ```
@@ -180,11 +180,7 @@ impl Partition {
             signatures: SignatureCheck::Done,
             ..Submission::new(vec![append], answer)
         };
-        if let Err(submission) = self.try_append_inline(submission)
-            && self.submit(submission).is_err()
-        {
-            return Err(AppendError::Busy);
-        }
+        self.append_here(vec![submission]);
         let results = receiver.recv().unwrap_or_default();
         results.into_iter().next().unwrap_or(Err(AppendError::Unknown))
     }
@@ -223,22 +219,25 @@ impl Partition {
     }
 
     /// Appends on this thread if the partition is idle, which saves two hand-overs between
-    /// threads. The answer comes from here, or later from the thread whose sync was under way.
-    ///
-    /// # Errors
-    /// Gives the submission back when others are before it: [`Partition::submit`] it.
-    pub fn try_append_inline(&self, submission: Submission) -> Result<(), Submission> {
+    /// threads; otherwise the writer does. All of it is written and synced at once. The answers
+    /// come from here or later from another thread; what the queue has no room for is `Busy`.
+    pub fn append_here(&self, submissions: Vec<Submission>) {
         let shared = self.shared();
         let guard = match shared.core.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(submission),
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         };
-        if !shared.queue.is_empty() {
-            return Err(submission);
+        if let Some(guard) = guard
+            && shared.queue.is_empty()
+        {
+            return shared.round(guard, submissions.into_iter().map(Work::Submission).collect());
         }
-        shared.round(guard, vec![Work::Submission(submission)]);
-        Ok(())
+        for submission in submissions {
+            if let Err(submission) = self.submit(submission) {
+                refuse(Work::Submission(submission), &AppendError::Busy);
+            }
+        }
     }
 
     /// Events from a sequence on, as they are committed; blocks where there is none yet.

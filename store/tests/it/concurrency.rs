@@ -52,24 +52,22 @@ fn one_thread_s_appends_keep_their_order_among_others() {
             let partition = partition(&store);
             std::thread::spawn(move || {
                 let (sender, answers) = mpsc::channel();
+                let mut results: Vec<(u64, Vec<Result<Receipt, AppendError>>)> = Vec::new();
                 for number in 0..200_u64 {
                     let stream = stream(&format!("writer-{writer}"));
                     let expected = ExpectedVersion::Exact(Version(number));
                     let append = Append::to(stream, expected, vec![event("1")]);
                     let sender = sender.clone();
                     let answer = Box::new(move |results| sender.send((number, results)).unwrap());
-                    let mut submission = Submission::new(vec![append], answer);
-                    // Now inline, now queued: whichever way is free.
-                    while let Err(back) = partition.try_append_inline(submission) {
-                        match partition.submit(back) {
-                            Ok(()) => break,
-                            Err(back) => submission = back,
-                        }
+                    // Now on this thread, now queued: whichever way is free.
+                    partition.append_here(vec![Submission::new(vec![append], answer)]);
+                    if number % 16 == 15 {
+                        // The queue has room for so many of all writers.
+                        results.extend(answers.iter().take(16));
                     }
                 }
                 drop(sender);
-                let results: Vec<(u64, Vec<Result<Receipt, AppendError>>)> =
-                    answers.iter().collect();
+                results.extend(answers.iter());
                 assert_eq!(results.len(), 200);
                 for (number, result) in results {
                     let receipt = result[0].as_ref().unwrap_or_else(|error| panic!("{error}"));

@@ -67,6 +67,8 @@ pub(super) struct Service {
     hosted: Hosted,
     sessions: SessionTable,
     under_way: usize,
+    /// Appends that are to be taken in together.
+    held: Vec<Submission>,
     leaving: bool,
     term: Term,
     registered: Registered,
@@ -98,7 +100,8 @@ impl Service {
     pub(super) fn new(name: ServiceName, hosted: Hosted, state: &ReignState) -> Self {
         let (term, registered) = (state.term(), Registered::new(state));
         let sessions = SessionTable::default();
-        Self { name, hosted, sessions, under_way: 0, leaving: false, term, registered }
+        let held = Vec::new();
+        Self { name, hosted, sessions, under_way: 0, held, leaving: false, term, registered }
     }
 
     pub(super) const fn registered_as(&self) -> Registered {
@@ -188,7 +191,7 @@ impl Service {
             signatures: check_signatures(&appends),
             ..Submission::new(appends, self.answer_to(asker, request, tools, Outcome::Executed))
         };
-        match self.submit(submission, circumstances.lone) {
+        match self.submit(submission, circumstances.hold) {
             Ok(()) => Effect::Later,
             Err(failure) => {
                 self.sessions.retract(request.session, request.number);
@@ -242,7 +245,7 @@ impl Service {
                 }
                 let append = Append { writes: vec![write], durability };
                 let answer = self.answer_to(asker, request, tools, Outcome::PlainAppended);
-                self.submit(Submission::new(vec![append], answer), circumstances.lone)
+                self.submit(Submission::new(vec![append], answer), circumstances.hold)
             }
             Ok(PlainRequest::Read(read)) => self.plain_read(asker, request, read, tools),
             Err(error) => Err(Failure::from(&error)),
@@ -272,16 +275,22 @@ impl Service {
         Ok(())
     }
 
-    fn submit(&mut self, submission: Submission, lone: bool) -> Result<(), Failure> {
-        let partition = &self.hosted.partition;
-        let submitted = if lone {
-            partition.try_append_inline(submission).or_else(|busy| partition.submit(busy))
+    fn submit(&mut self, submission: Submission, hold: bool) -> Result<(), Failure> {
+        if hold {
+            self.held.push(submission);
         } else {
-            partition.submit(submission)
-        };
-        submitted.map_err(|_| Failure::from(&AppendError::Busy))?;
+            let submitted = self.hosted.partition.submit(submission);
+            submitted.map_err(|_| Failure::from(&AppendError::Busy))?;
+        }
         self.under_way += 1;
         Ok(())
+    }
+
+    /// Has everything that was held back appended together, on this thread if that may be.
+    pub(super) fn release(&mut self) {
+        if !self.held.is_empty() {
+            self.hosted.partition.append_here(std::mem::take(&mut self.held));
+        }
     }
 
     /// What the writer calls with the results.
