@@ -31,6 +31,8 @@ pub struct Config {
     pub routing: Routing,
     /// How long a stopping broker waits for workers to finish what they hold.
     pub drain: Duration,
+    /// Memory of the process beyond which [`run`](crate::server::run) ends it; `None` for no limit.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// What a broker that is a witness has to know. Its records lie in the broker's data directory.
@@ -119,6 +121,7 @@ impl Default for Config {
             witness: None,
             routing: Routing::default(),
             drain: Duration::from_secs(2),
+            memory_bytes_max: None,
         }
     }
 }
@@ -217,6 +220,27 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     milliseconds
         .map(Duration::from_millis)
         .ok_or_else(|| format!("`{text}` is not a duration: write 500ms, 10s or 2m, up to a day"))
+}
+
+/// Reads a size as people write it: `64MiB`; without a unit it is in bytes.
+///
+/// # Errors
+/// A sentence that says what a size looks like.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let scaled = text.split_at_checked(digits).and_then(|(number, unit)| {
+        let scale: u64 = match unit.trim() {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(scale)
+    });
+    scaled.ok_or_else(|| {
+        format!("`{text}` is no size: write a number with B, KiB, MiB or GiB, for example 64MiB")
+    })
 }
 
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
@@ -333,6 +357,16 @@ mod tests {
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "5", "s", "-1s", "1.5s", "1h", "5 s", "99999999999999999999s", "2000m"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [("0", 0), ("12B", 12), ("4KiB", 4096), ("2GiB", 2 << 30)] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "MiB", "4KB", "-1", "1.5MiB", "99999999999GiB", "64 MiBs"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Starlog's broker: Majordomo for any client and worker, and a dialect of our own for stores.
 //!
 //! What it is: message types of MDP/0.1, MDP/0.2 and the dialect, an MDP [`Client`](mdp::Client)
-//! and [`Worker`](mdp::Worker), the machines that hold a conversation in the dialect, the
-//! [`witness`] that says who leads a pair of stores, and the broker itself, as a library and as the
-//! program `starlog-broker`.
+//! and [`Worker`](mdp::Worker), the machines that hold a conversation in the dialect and a worker's
+//! [`link`] around one of them, the [`witness`] that says who leads a pair of stores, what all
+//! server processes need of sockets ([`net`]) and threads ([`process`]), and the broker itself, as
+//! a library and as the program `starlog-broker`.
 //!
 //! What it is not: it knows nothing of events, keeps no data of its users, and imports nothing else
 //! of Starlog. A broker that is lost costs time, never an acknowledged event.
@@ -48,9 +49,11 @@
 pub mod config;
 pub mod dialect;
 pub mod error_code;
+pub mod link;
 pub mod liveness;
 pub mod mdp;
 pub mod net;
+pub mod process;
 pub mod routing;
 pub mod server;
 pub mod slot;

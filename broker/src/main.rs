@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 clean stop, 2 usage, 3 an endpoint cannot be bound, 4 the data directory cannot be
 //! written, 5 another broker uses it, 6 the system refuses a socket or a thread, 7 a socket failed
-//! while running, 8 a panic, 9 a record of the witness could not be made durable.
+//! while running, 8 a panic, 9 a record of the witness could not be made durable, 15 the process
+//! took more memory than --memory-max allows.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use broker::config::{Config, DEFAULT_ENDPOINT, WitnessConfig, parse_duration};
 use broker::net::Endpoint;
+use broker::process::{memory_max, parse_memory_max};
 use clap::{Parser, ValueEnum};
 
 /// Starlog's broker: routes requests from clients to workers and to the leaders of partitions.
@@ -54,6 +56,11 @@ struct Arguments {
     /// How long a stopping broker waits for workers to finish what they hold
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     drain: Duration,
+    /// Memory beyond which the broker ends itself, to be started again: what libzmq keeps for a
+    /// peer has no other limit. Pages of files do not count. 0 for no limit; default: three
+    /// quarters of the machine's
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_max)]
+    memory_max: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,7 +72,8 @@ enum Switch {
 const EXIT_CODES: &str = "Exit codes: 0 clean stop, 2 usage, 3 an endpoint cannot be bound, \
 4 the data directory cannot be written, 5 another broker uses it, 6 the system refuses a socket or \
 a thread, 7 a socket failed while running, 8 a panic, 9 a record of the witness could not be made \
-durable.\n\nThe log goes to standard error; \
+durable, 15 the process took more memory than --memory-max allows: start it \
+again.\n\nThe log goes to standard error; \
 RUST_LOG=debug shows more of it.";
 
 impl From<Arguments> for Config {
@@ -81,6 +89,7 @@ impl From<Arguments> for Config {
             data: arguments.data,
             open_network: arguments.open_network,
             drain: arguments.drain,
+            memory_bytes_max: memory_max(arguments.memory_max),
             ..Config::default()
         };
         config.routing.heartbeat = arguments.heartbeat;

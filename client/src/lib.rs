@@ -67,6 +67,8 @@ mod position;
 mod read;
 #[cfg(feature = "views")]
 pub mod saga;
+#[cfg(test)]
+mod samples;
 mod subscription;
 #[cfg(feature = "views")]
 pub mod views;

@@ -21,7 +21,8 @@ pub struct Pending<T, E> {
 #[derive(Debug)]
 pub(crate) struct Promise<T, E> {
     cell: Arc<Cell<T, E>>,
-    abandoned: Option<E>,
+    /// `None` once it is fulfilled.
+    abandoned: Option<fn() -> E>,
 }
 
 #[derive(Debug)]
@@ -67,8 +68,8 @@ impl<T, E> Cell<T, E> {
     }
 }
 
-/// A request's two ends. `abandoned` is what the waiter gets if the promise is dropped.
-pub(crate) fn pending<T, E>(abandoned: E) -> (Promise<T, E>, Pending<T, E>) {
+/// A request's two ends. `abandoned` makes what the waiter gets if the promise is dropped.
+pub(crate) fn pending<T, E>(abandoned: fn() -> E) -> (Promise<T, E>, Pending<T, E>) {
     let cell = Arc::new(Cell {
         state: Mutex::new(State::Waiting(Waiters::default())),
         changed: Condvar::new(),
@@ -108,8 +109,8 @@ impl<T, E> Promise<T, E> {
 
 impl<T, E> Drop for Promise<T, E> {
     fn drop(&mut self) {
-        if let Some(error) = self.abandoned.take() {
-            self.finish(Err(error));
+        if let Some(abandoned) = self.abandoned.take() {
+            self.finish(Err(abandoned()));
         }
     }
 }
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_result_reaches_a_blocked_thread() {
-        let (promise, pending) = pending::<u32, &str>("abandoned");
+        let (promise, pending) = pending::<u32, &str>(|| "abandoned");
         let waiter = std::thread::spawn(move || pending.wait());
         promise.fulfil(Ok(7));
         assert_eq!(waiter.join().unwrap(), Ok(7));
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn waiting_in_vain_leaves_it_waitable() {
-        let (promise, pending) = pending::<u32, &str>("abandoned");
+        let (promise, pending) = pending::<u32, &str>(|| "abandoned");
         assert_eq!(pending.wait_timeout(Duration::from_millis(1)), None);
         assert_eq!(pending.result(), None);
         promise.fulfil(Err("no"));
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_dropped_promise_ends_the_wait() {
-        let (promise, pending) = pending::<u32, &str>("abandoned");
+        let (promise, pending) = pending::<u32, &str>(|| "abandoned");
         drop(promise);
         assert_eq!(pending.wait(), Err("abandoned"));
     }
@@ -248,14 +249,14 @@ mod tests {
             let sender = sender.clone();
             move |result| sender.send(result).unwrap()
         };
-        let (promise, pending_one) = pending::<u32, &str>("abandoned");
+        let (promise, pending_one) = pending::<u32, &str>(|| "abandoned");
         pending_one.on_ready(hand_on(&sender));
         assert!(results.try_recv().is_err());
         promise.fulfil(Ok(1));
-        let (promise, pending_one) = pending::<u32, &str>("abandoned");
+        let (promise, pending_one) = pending::<u32, &str>(|| "abandoned");
         promise.fulfil(Ok(2));
         pending_one.on_ready(hand_on(&sender));
-        let (promise, pending_one) = pending::<u32, &str>("abandoned");
+        let (promise, pending_one) = pending::<u32, &str>(|| "abandoned");
         pending_one.on_ready(hand_on(&sender));
         drop(promise);
         Pending::<u32, &str>::ready(Ok(4)).on_ready(hand_on(&sender));
@@ -265,14 +266,14 @@ mod tests {
 
     #[test]
     fn dropping_the_waiter_is_harmless() {
-        let (promise, pending) = pending::<u32, &str>("abandoned");
+        let (promise, pending) = pending::<u32, &str>(|| "abandoned");
         drop(pending);
         promise.fulfil(Ok(1));
     }
 
     #[test]
     fn a_future_is_woken() {
-        let (promise, mut pending) = pending::<u32, &str>("abandoned");
+        let (promise, mut pending) = pending::<u32, &str>(|| "abandoned");
         let flag = Arc::new(Flag(AtomicBool::new(false)));
         let waker = Waker::from(Arc::clone(&flag));
         let mut context = Context::from_waker(&waker);

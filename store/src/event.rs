@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::names::{EventType, StreamName};
@@ -51,6 +52,11 @@ number! {
     /// Place in a stream: from 1, gapless. 0 stands for "before the first event".
     Version
 }
+
+/// One version for each stream that an append writes to. Nearly always that is one stream, whose
+/// version needs no memory of its own.
+pub type Versions = SmallVec<[Version; 1]>;
+
 number! {
     /// Number of one leader's reign; it never decreases along a log.
     Epoch

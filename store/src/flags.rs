@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use broker::net::Endpoint;
+use broker::process::{memory_max, parse_memory_max};
 use clap::Args;
 use store::pair::{PairSettings, PairTiming, Role};
 use store::server::config::Config;
@@ -62,6 +63,11 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "STARLOG_HEARTBEAT",
           default_value = "500ms")]
     heartbeat: Duration,
+    /// Memory beyond which the process ends itself, to be started again: what libzmq keeps for a
+    /// peer has no other limit. Pages of files do not count. 0 for no limit; default: three
+    /// quarters of the machine's
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_max, env = "STARLOG_MEMORY_MAX")]
+    memory_max: Option<u64>,
     #[command(flatten)]
     pair: PairFlags,
 }
@@ -147,6 +153,7 @@ impl RunFlags {
             heartbeat: self.heartbeat,
             node: NodeOptions { segment_bytes, durability, ..defaults.node },
             pair,
+            memory_bytes_max: memory_max(self.memory_max),
         })
     }
 }

@@ -24,7 +24,9 @@ use crate::flags::RunFlags;
 /// data is damaged; 7 the disk failed while running; 8 the data was written by a newer version;
 /// 9 a store exists with other partitions or is detached; 10 a thread failed; 11 the operating
 /// system refused something; 12 `verify` found a torn tail and no damage; 13 the node must not be,
-/// or go on, in its pair like this: another directory, another history, or no --role.
+/// or go on, in its pair like this: another directory, another history, or no --role; 14 a log
+/// lacks what readers of the running process may have read: start the process again; 15 the process
+/// took more memory than --memory-max allows: start it again.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -67,7 +69,8 @@ enum StoreCommand {
     },
     /// Stop serving a store: its folder may then be copied or replaced
     Detach(Named),
-    /// Serve a detached store again
+    /// Serve a detached store again. An earlier copy of it has to wait until the process is started
+    /// again, which tells its readers that the log was cut
     Attach(Named),
     /// Stop serving a store for ever; its folder is kept under another name
     Remove {

@@ -50,6 +50,8 @@ pub struct Config {
     pub claim_lease: Duration,
     /// How often brokers hear from us.
     pub heartbeat: Duration,
+    /// Memory of the process beyond which [`run`](crate::server::run) ends it; `None` for no limit.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// Why a configuration is refused.
@@ -101,6 +103,7 @@ impl Default for Config {
             backoff_max: Duration::from_secs(300),
             claim_lease: Duration::from_secs(5),
             heartbeat: Duration::from_millis(500),
+            memory_bytes_max: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use broker::config::{DEFAULT_ENDPOINT, parse_duration};
 use broker::net::Endpoint;
+use broker::process::{memory_max, parse_memory_max};
 use clap::Parser;
 use client::StoreName;
 use titanic::config::{Config, DEFAULT_STORE};
@@ -15,8 +16,9 @@ use titanic::config::{Config, DEFAULT_STORE};
 ///
 /// Exit codes: 0 stopped on request; 2 usage; 3 another process uses the data directory; 4 the data
 /// directory cannot be used; 5 it holds the view of another store; 6 the store's log was cut or
-/// exchanged: start again, and the view is made anew; 10 a thread failed; 11 the operating system
-/// refused something.
+/// exchanged: start again, and the view is made anew; 7 the store cannot be followed; 10 a thread
+/// failed; 11 the operating system refused something; 15 the process took more memory than
+/// --memory-max allows: start it again.
 #[derive(Debug, Parser)]
 #[command(name = "starlog-titanic", version)]
 struct Flags {
@@ -25,11 +27,11 @@ struct Flags {
           default_value = DEFAULT_ENDPOINT)]
     broker: Vec<Endpoint>,
     /// Store that keeps the commands
-    #[arg(long, value_name = "NAME", env = "STARLOG_STORE", value_parser = parse_store,
+    #[arg(long, value_name = "NAME", env = "STARLOG_TITANIC_STORE", value_parser = parse_store,
           default_value = DEFAULT_STORE)]
     store: StoreName,
     /// Directory for the view, so that a start need not replay the whole store
-    #[arg(long, value_name = "DIR", env = "STARLOG_DATA")]
+    #[arg(long, value_name = "DIR", env = "STARLOG_TITANIC_DATA")]
     data: Option<PathBuf>,
     /// Calls to one service that may be under way
     #[arg(long, value_name = "NUMBER", env = "STARLOG_IN_FLIGHT", default_value_t = 16)]
@@ -57,6 +59,11 @@ struct Flags {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "STARLOG_HEARTBEAT",
           default_value = "500ms")]
     heartbeat: Duration,
+    /// Memory beyond which the process ends itself, to be started again: what libzmq keeps of a
+    /// message that never ends has no other limit. Pages of files do not count. 0 for no limit;
+    /// default: three quarters of the machine's
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_max, env = "STARLOG_MEMORY_MAX")]
+    memory_max: Option<u64>,
 }
 
 fn parse_store(text: &str) -> Result<StoreName, String> {
@@ -76,6 +83,7 @@ impl From<Flags> for Config {
             backoff_max: flags.backoff_max,
             claim_lease: flags.claim_lease,
             heartbeat: flags.heartbeat,
+            memory_bytes_max: memory_max(flags.memory_max),
         }
     }
 }

@@ -160,25 +160,9 @@ pub enum Output {
         ids: Vec<EventId>,
     },
     /// Send a request, once, and hand in [`Input::Called`].
-    Call {
-        /// Names the call.
-        ticket: CallTicket,
-        /// Through this broker.
-        broker: usize,
-        /// To a worker of this service.
-        service: Arc<str>,
-        /// Frames of its body.
-        body: Vec<Bytes>,
-        /// When to give up.
-        timeout: Duration,
-    },
+    Call(Call),
     /// Ask a broker's `mmi.service`, and hand in [`Input::Presence`].
-    Ask {
-        /// Which broker.
-        broker: usize,
-        /// About which service.
-        service: Arc<str>,
-    },
+    Ask(Inquiry),
     /// Answer a request with these frames.
     Answer {
         /// Which.
@@ -190,6 +174,30 @@ pub enum Output {
     Illegal(String),
     /// Everything that can be brought to an end is.
     Stopped,
+}
+
+/// A request to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Names the call.
+    pub ticket: CallTicket,
+    /// Through this broker.
+    pub broker: usize,
+    /// To a worker of this service.
+    pub service: Arc<str>,
+    /// Frames of its body.
+    pub body: Vec<Bytes>,
+    /// When to give up.
+    pub timeout: Duration,
+}
+
+/// Whether a broker has workers of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inquiry {
+    /// Which broker.
+    pub broker: usize,
+    /// About which service.
+    pub service: Arc<str>,
 }
 
 /// Names a request; the loop draws it.

@@ -1,8 +1,9 @@
 //! Starlog's own dialect: many requests under way, matched by number, with credit and epochs.
 //!
 //! [`Header`] and the control bodies are the messages; [`WorkerLink`] and [`ClientLink`] are the
-//! two machines that hold a conversation with one broker. The loops around them live where the
-//! sockets are: in the store, in Titanic and in the client. `PROTOCOL.md` draws the bytes.
+//! two machines that hold a conversation with one broker. A worker's socket is around the first one
+//! in [`BrokerLink`](crate::link::BrokerLink); the loops are in the store, in Titanic and in the
+//! client. `PROTOCOL.md` draws the bytes.
 
 mod client_link;
 mod control;

@@ -63,11 +63,11 @@ impl AsRawFd for Waker {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn is_awake(waker: &Waker) -> bool {
+    pub(in crate::net) fn is_awake(waker: &Waker) -> bool {
         let mut items = [waker.poll_item()];
         crate::net::poll(&mut items, Some(Duration::ZERO)).unwrap();
         items[0].is_readable()

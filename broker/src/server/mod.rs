@@ -15,7 +15,8 @@ use std::thread::JoinHandle;
 use uuid::Uuid;
 
 use crate::config::{Config, ConfigError};
-use crate::net::{self, BindError, Endpoint, Stop, Waker};
+use crate::net::{self, BindError, Endpoint, Stop, TICK, Waker};
+use crate::process::{TooMuchMemory, Watchdog, announce};
 use crate::routing::Identity;
 
 use directory::DataDirectory;
@@ -62,6 +63,9 @@ pub enum RunError {
     /// The witness could not go on, and must not go on with what it has.
     #[error(transparent)]
     Witness(#[from] WitnessError),
+    /// The process took more memory than it may.
+    #[error(transparent)]
+    Memory(#[from] TooMuchMemory),
     /// A thread panicked; the log says where.
     #[error("a thread of the broker panicked")]
     Panic,
@@ -79,6 +83,8 @@ impl RunError {
             RunError::Socket(_) | RunError::Witness(WitnessError::Socket(_)) => 7,
             RunError::Panic => 8,
             RunError::Witness(WitnessError::Record(_)) => 9,
+            // The same as that of the other servers.
+            RunError::Memory(_) => 15,
         }
     }
 }
@@ -184,25 +190,32 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
 /// What kept it from starting, or how it failed; see [`RunError::exit_code`].
 pub fn run(config: Config) -> Result<(), RunError> {
     let stop = net::stop_on_signals().map_err(StartError::System)?;
+    let watchdog = Watchdog::new(config.memory_bytes_max);
     let handle = start_with(config, stop)?;
     for endpoint in handle.endpoints() {
-        announce("listening", endpoint);
+        announce(format_args!("starlog-broker listening on {endpoint}"));
     }
     if let Some(endpoint) = handle.witness_endpoint() {
-        announce("witness", endpoint);
+        announce(format_args!("starlog-broker witness on {endpoint}"));
     }
-    handle.wait()
+    let too_much = wait_stop(&handle.stop, watchdog).map_err(StartError::System)?;
+    let stopped = handle.wait();
+    too_much.map_or(stopped, |too_much| Err(too_much.into()))
 }
 
-/// Whoever started us may have closed our standard output, which is no reason to stop.
-fn announce(what: &str, endpoint: &Endpoint) {
-    use std::io::Write;
-    let mut output = io::stdout().lock();
-    let written =
-        writeln!(output, "starlog-broker {what} on {endpoint}").and_then(|()| output.flush());
-    if let Err(error) = written {
-        log::warn!("standard output is closed: {error}");
+/// Waits until the broker is asked to stop. Has it stop if it takes too much memory, and says so.
+fn wait_stop(stop: &Stop, mut watchdog: Watchdog) -> io::Result<Option<TooMuchMemory>> {
+    let waker = Waker::new()?;
+    stop.register(&waker);
+    while !stop.is_requested() {
+        net::poll(&mut [waker.poll_item()], Some(TICK))?;
+        if let Some(too_much) = watchdog.look() {
+            log::error!("{too_much}");
+            stop.request();
+            return Ok(Some(too_much));
+        }
     }
+    Ok(None)
 }
 
 fn start_with(config: Config, stop: Stop) -> Result<Handle, StartError> {

@@ -1,4 +1,5 @@
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command as Program, Stdio};
 use std::time::{Duration, Instant};
@@ -104,7 +105,7 @@ fn what_keeps_it_from_starting_has_a_sentence_and_a_code() {
     let other = tempfile::tempdir().unwrap();
     let mut first = program(data.path(), &["--listen", "tcp://127.0.0.1:*"]);
     let taken = endpoint(&mut first);
-    let cases: [(&Path, &[&str], i32, &str); 10] = [
+    let cases: [(&Path, &[&str], i32, &str); 11] = [
         (other.path(), &["--listen", &taken], 3, "is in use"),
         (data.path(), &["--listen", "tcp://127.0.0.1:*"], 5, "used by another broker"),
         (Path::new("/proc/nowhere"), &["--listen", "tcp://127.0.0.1:*"], 4, "--data"),
@@ -112,6 +113,7 @@ fn what_keeps_it_from_starting_has_a_sentence_and_a_code() {
         (other.path(), &["--listen", "tcp://*:*", "--open-network"], 2, "--advertise-listen"),
         (other.path(), &["--listen", "somewhere"], 2, "tcp://HOST:PORT"),
         (other.path(), &["--heartbeat", "often"], 2, "500ms"),
+        (other.path(), &["--memory-max", "32"], 2, "16MiB or more"),
         (
             other.path(),
             &[ANY[0], ANY[1], "--witness-listen", "tcp://0.0.0.0:*"],
@@ -149,4 +151,56 @@ fn an_open_network_has_to_be_meant() {
     let (code, text) = end(child);
     assert_eq!(code, 0);
     assert!(text.contains("is open"), "{text}");
+}
+
+/// ZMTP 3: what a DEALER says before its first message.
+fn greeting() -> Vec<u8> {
+    let mut bytes = b"\xFF\0\0\0\0\0\0\0\x01\x7F\x03\0NULL".to_vec();
+    bytes.resize(64, 0);
+    let ready = b"\x05READY\x0BSocket-Type\0\0\0\x06DEALER";
+    // A short command, and its length.
+    bytes.extend([4, u8::try_from(ready.len()).unwrap()]);
+    bytes.extend(ready);
+    bytes
+}
+
+/// Begins a message of `count` frames of 64 KiB, and of more that never come.
+fn begin_message(endpoint: &str, count: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&greeting()).unwrap();
+    // Before the other side has said READY, too, it takes no message: a greeting, a short command.
+    let mut head = [0; 64 + 2];
+    stream.read_exact(&mut head).unwrap();
+    stream.read_exact(&mut vec![0; usize::from(head[65])]).unwrap();
+    // A long frame with more to follow, and its length.
+    let mut frame = vec![3, 0, 0, 0, 0, 0, 1, 0, 0];
+    frame.resize(9 + 64 * 1024, b'x');
+    for _ in 0..count {
+        stream.write_all(&frame).unwrap();
+    }
+    stream
+}
+
+/// libzmq holds the frames of a message until the last one is there, however many.
+#[test]
+fn a_message_that_never_ends_ends_the_broker_which_can_be_started_again() {
+    let data = tempfile::tempdir().unwrap();
+    let limited = [ANY[0], ANY[1], "--memory-max", "32MiB"];
+    let mut child = program(data.path(), &limited);
+    let _unfinished = begin_message(&endpoint(&mut child), 1024);
+    let (code, text) = end(child);
+    assert_eq!(code, 15, "{text}");
+    assert!(text.contains("--memory-max allows 32 MiB: start it again"), "{text}");
+    let mut again = program(data.path(), &limited);
+    let endpoint = endpoint(&mut again);
+    let worker = Peer::worker(&endpoint, Speech::V2, "echo");
+    let client = Peer::new(&endpoint);
+    client.send(Speech::V1.request("echo", &[b"x"]));
+    let (id, _) = Speech::V2.work(worker.next());
+    worker.send(Speech::V2.worker(Command::Final, &[&id, b"", b"y"]));
+    assert_eq!(client.next(), Speech::V1.answer("echo", &[b"y"]));
+    terminate(&again);
+    assert_eq!(end(again).0, 0);
 }

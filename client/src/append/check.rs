@@ -6,7 +6,6 @@ use store::event::{
     APPEND_BYTES_MAX, APPEND_EVENTS_MAX, EVENT_DATA_BYTES_MAX, EVENT_METADATA_BYTES_MAX, NewEvent,
     Signature,
 };
-use store::record;
 use store::slot::{PartitionNumber, Slot};
 
 use super::{Append, AppendError};
@@ -38,7 +37,7 @@ fn one_partition(append: &Append, partitions: u16) -> Result<PartitionNumber, Ap
         AppendError::InvalidArgument("an append needs at least one stream".to_owned())
     })?;
     let partition = place(&first.stream);
-    if append.writes.iter().any(|write| place(&write.stream) != partition) {
+    if append.writes.iter().skip(1).any(|write| place(&write.stream) != partition) {
         let streams = append.writes.iter().map(|w| (w.stream.clone(), place(&w.stream)));
         return Err(AppendError::CrossPartition { streams: streams.collect() });
     }
@@ -46,15 +45,12 @@ fn one_partition(append: &Append, partitions: u16) -> Result<PartitionNumber, Ap
 }
 
 fn check_sizes(append: &Append) -> Result<(), AppendError> {
-    let count = append.writes.iter().map(|write| write.events.len()).sum::<usize>();
+    let count = append.event_count();
     if count > APPEND_EVENTS_MAX {
         return Err(AppendError::BatchTooLarge { what: "events", count, max: APPEND_EVENTS_MAX });
     }
-    append.writes.iter().flat_map(|write| &write.events).try_for_each(check_event)?;
-    let length = |write: &super::StreamWrite| {
-        write.events.iter().map(|event| record::encoded_length(&write.stream, event)).sum::<usize>()
-    };
-    let bytes = append.writes.iter().map(length).sum::<usize>();
+    append.events().try_for_each(|(_, event)| check_event(event))?;
+    let bytes = append.record_bytes();
     if bytes > APPEND_BYTES_MAX {
         let max = APPEND_BYTES_MAX;
         return Err(AppendError::BatchTooLarge { what: "bytes", count: bytes, max });
@@ -75,10 +71,11 @@ fn check_event(event: &NewEvent) -> Result<(), AppendError> {
 }
 
 fn check_ids(append: &Append) -> Result<(), AppendError> {
+    let several = append.event_count() > 1;
     let mut seen = HashSet::new();
-    match append.writes.iter().flat_map(|write| &write.events).find(|e| !seen.insert(e.id)) {
+    match append.events().find(|(_, event)| several && !seen.insert(event.id)) {
         None => Ok(()),
-        Some(event) => Err(AppendError::InvalidArgument(format!(
+        Some((_, event)) => Err(AppendError::InvalidArgument(format!(
             "the id {} stands twice in this append: give each event its own",
             event.id
         ))),

@@ -108,6 +108,12 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// Nobody is there any more who could say what became of it.
+    pub(crate) fn abandoned() -> Self {
+        let reason = "the client's thread ended".to_owned();
+        Self::Unknown { waited: Duration::ZERO, reason }
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> ErrorCode {

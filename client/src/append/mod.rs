@@ -13,11 +13,12 @@ pub(crate) mod outbox;
 pub(crate) mod refusal;
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 pub(crate) use check::checked;
 pub use error::AppendError;
 pub(crate) use refusal::from_refusal;
-use store::event::{Epoch, Sequence, Version};
+use store::event::{Epoch, Sequence, Version, Versions};
 use store::names::{StoreName, StreamName};
 use store::slot::PartitionNumber;
 use uuid::Uuid;
@@ -38,11 +39,11 @@ pub struct AppendReceipt {
     /// Sequence of the last event (inclusive).
     pub last_sequence: Sequence,
     /// Newest version of each written stream, in the order of the writes.
-    pub versions: Vec<Version>,
+    pub versions: Versions,
     /// Reign under which it was answered.
     pub epoch: Epoch,
     /// Incarnations of the nodes on which it is durable.
-    pub durable_on: Vec<Uuid>,
+    pub durable_on: Arc<[Uuid]>,
     /// Durability that it has reached.
     pub durability: Durability,
     /// Whether the same events were in the log already, from an earlier attempt.

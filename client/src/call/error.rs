@@ -43,6 +43,12 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Nobody is there any more who could say what became of it.
+    pub(crate) fn abandoned() -> Self {
+        let reason = "the client's thread ended".to_owned();
+        Self::Unknown { waited: Duration::ZERO, reason }
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> ErrorCode {

@@ -169,6 +169,7 @@ impl EventLoop {
                 LaneOutput::AskTopology => self.topology.hint(now),
             }
         }
+        self.lanes.values_mut().for_each(|lane| lane.tell(now));
         if let Some(question) = self.topology.tick(now, self.link.is_up()) {
             self.link.request(now, question);
         }

@@ -207,7 +207,7 @@ fn ask(
     if from == to {
         return Ok((to, Ok(done)));
     }
-    let (promise, answer) = pending(HandOverFailure::Silent);
+    let (promise, answer) = pending(|| HandOverFailure::Silent);
     let request = client.next_request();
     client.command(Command::HandOver { endpoint: endpoint.clone(), request, deadline, promise });
     let answer = answer.wait();

@@ -47,6 +47,8 @@ pub(super) struct Lane {
     link_up: bool,
     coalescer: Coalescer<(Ticket, Bytes)>,
     outbox: Outbox<Ticket>,
+    /// Appends that are over and whose callers are to be told.
+    concluded: Vec<(Ticket, Conclusion)>,
 }
 
 impl Lane {
@@ -67,6 +69,7 @@ impl Lane {
             link_up: false,
             coalescer: Coalescer::new(window),
             outbox: Outbox::new(config.attempt_timeout),
+            concluded: Vec::new(),
         }
     }
 
@@ -133,7 +136,7 @@ impl Lane {
         };
         Answer {
             epoch,
-            durable_on: reply.durable_on,
+            durable_on: reply.durable_on.into(),
             results: reply.results.into_iter().map(result).collect(),
             conflicts_last: self.conflicts_last,
         }
@@ -176,9 +179,10 @@ impl Lane {
         self.outbox.close(&mut concluded);
         for output in concluded {
             if let OutboxOutput::Concluded { append, conclusion } = output {
-                self.conclude(now, append, conclusion);
+                self.concluded.push((append, conclusion));
             }
         }
+        self.tell(now);
         let waiting: Vec<_> = self.coalescer.drain().collect();
         for waiting in waiting {
             self.conclude(now, waiting.append.0, Conclusion::NeverLeft);
@@ -201,10 +205,20 @@ impl Lane {
                     }));
                 }
                 OutboxOutput::Concluded { append, conclusion } => {
-                    self.conclude(now, append, conclusion);
+                    self.concluded.push((append, conclusion));
                 }
                 OutboxOutput::AskTopology => outputs.push(LaneOutput::AskTopology),
             }
+        }
+    }
+
+    /// Tells the callers whose appends are over; to be called once what leaves has left, because
+    /// they may well keep all cores busy from now on. The oldest is told last: whoever waits for
+    /// it is woken once, and finds the answers to all.
+    pub(super) fn tell(&mut self, now: Instant) {
+        let concluded = std::mem::take(&mut self.concluded);
+        for (ticket, conclusion) in concluded.into_iter().rev() {
+            self.conclude(now, ticket, conclusion);
         }
     }
 
@@ -253,12 +267,17 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::mpsc::TryRecvError;
 
     use broker::dialect::{MemberTopology, StoreTopology};
+    use store::event::{Sequence, Version, Versions};
     use store::slot::PartitionNumber;
+    use store::wire::append::{AppendDone, Durability};
     use uuid::Uuid;
 
+    use super::super::admission::Gate;
     use super::*;
+    use crate::pending::pending;
 
     fn topology(durability: &str, leaders: &[bool]) -> Topology {
         let member = |leader: &bool| MemberTopology {
@@ -277,14 +296,68 @@ mod tests {
         Topology { stores: vec![store], ..Topology::default() }
     }
 
-    /// A peer that is away may come back and lead without what was acknowledged meanwhile.
-    #[test]
-    fn a_peer_that_was_seen_once_is_not_forgotten() {
+    fn lane() -> Lane {
         let name = "orders".parse().unwrap();
         let key = PartitionKey { store: Arc::new(name), partition: PartitionNumber(0) };
         let service = ServiceName::partition("orders", 0).unwrap();
-        let mark = SharedMark::default();
-        let mut lane = Lane::new((key, service), mark, &ClientConfig::default());
+        Lane::new((key, service), SharedMark::default(), &ClientConfig::default())
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant does")]
+    fn what_leaves_goes_first_and_the_oldest_is_told_last() {
+        let (mut lane, gate, now) = (lane(), Gate::new(9, 999), Instant::now());
+        let (sender, told) = std::sync::mpsc::channel();
+        let push = |lane: &mut Lane, number: u64| {
+            let (promise, pending) = pending(AppendError::abandoned);
+            let sender = sender.clone();
+            pending.on_ready(move |result: Result<AppendReceipt, AppendError>| {
+                // The last append has no answer when the test ends, and the receiver is gone.
+                let _ = sender.send((number, result.map(|receipt| receipt.first_sequence.0)));
+            });
+            let ticket = Ticket { promise, submitted: now, admission: gate.admit(1).unwrap() };
+            let append = (ticket, Bytes::from_static(b"an append"));
+            let deadline = now + Duration::from_secs(1);
+            lane.push(Waiting { bytes: 9, durability: None, deadline, append });
+        };
+        let mut outputs = Vec::new();
+        lane.link(now, true, &mut outputs);
+        (1..5).for_each(|number| push(&mut lane, number));
+        lane.pump(now, &mut outputs);
+        let Some(LaneOutput::Request(first)) = outputs.pop() else { panic!("{outputs:?}") };
+        push(&mut lane, 5);
+        lane.pump(now, &mut outputs);
+        assert!(outputs.is_empty(), "one is too few beside a message of four: {outputs:?}");
+
+        let done = |number| {
+            let (first, last) = (Sequence(number), Sequence(number));
+            let versions = Versions::from([Version(1)]);
+            let durability = Durability::Local;
+            let done = AppendDone { first, last, versions, durability, duplicate: false };
+            AppendResult::Done(done)
+        };
+        let reply = AppendReply { durable_on: Vec::new(), results: (1..5).map(done).collect() };
+        let reply = ClientReply {
+            service: first.service,
+            number: first.number,
+            epoch: 1,
+            code: None,
+            retry_after: Duration::ZERO,
+            more: false,
+            body: vec![Bytes::from(reply.encode().unwrap())],
+        };
+        lane.reply(now, &reply, &mut outputs);
+        assert!(matches!(&outputs[..], [LaneOutput::Request(_)]), "{outputs:?}");
+        assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+        lane.tell(now);
+        let told: Vec<_> = told.try_iter().collect();
+        assert_eq!(told, [(4, Ok(4)), (3, Ok(3)), (2, Ok(2)), (1, Ok(1))]);
+    }
+
+    /// A peer that is away may come back and lead without what was acknowledged meanwhile.
+    #[test]
+    fn a_peer_that_was_seen_once_is_not_forgotten() {
+        let mut lane = lane();
         let steps = [
             ("local", vec![true], true),
             ("local", vec![true, false], false),

@@ -30,9 +30,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use broker::dialect::{ServiceName, Topology};
-use broker::net::{Endpoint, Waker};
+use broker::net::{Endpoint, Queue, Waker};
 use bytes::Bytes;
-use crossbeam_channel::Sender;
 use store::names::StoreName;
 use store::slot::PartitionNumber;
 use store::wire::append::{encode_append, encoded_bytes};
@@ -80,8 +79,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     config: Arc<ClientConfig>,
-    commands: Sender<Command>,
-    waker: Waker,
+    commands: Queue<Command>,
     gate: Arc<Gate>,
     next_request: AtomicU64,
     known_topology: KnownTopology,
@@ -102,8 +100,7 @@ impl std::fmt::Debug for SocketContext {
 impl Drop for Shared {
     fn drop(&mut self) {
         // The thread may have ended already; then nobody takes the command.
-        let _ = self.commands.send(Command::Close);
-        self.waker.wake();
+        self.commands.send(Command::Close);
         let thread = self.thread.take();
         // The last handle may go on the thread itself, inside of a future that it has just woken.
         let elsewhere = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
@@ -145,19 +142,19 @@ impl Client {
             return Err(ConnectError::NoEndpoint);
         }
         let config = Arc::new(config);
-        // The queue is bounded by the gate: an append is admitted before it gets here.
-        let (commands, receiver) = crossbeam_channel::unbounded();
         let known_topology = KnownTopology::default();
         let acknowledged = Acknowledged::default();
         let waker = Waker::new()?;
+        // It is bounded by the gate: an append is admitted before it gets here.
+        let (commands, received) = Queue::new(waker.clone());
         let context = zmq::Context::new();
         let gate = Gate::new(config.queue_appends_max, config.queue_bytes_max);
         let thread = thread::Builder::new().name("starlog-client".to_owned()).spawn({
             let given = Given {
                 config: Arc::clone(&config),
                 context: context.clone(),
-                commands: receiver,
-                waker: waker.clone(),
+                commands: received,
+                waker,
                 known_topology: known_topology.clone(),
                 acknowledged: acknowledged.clone(),
             };
@@ -166,7 +163,6 @@ impl Client {
         let shared = Shared {
             config,
             commands,
-            waker,
             gate,
             next_request: AtomicU64::new(1),
             known_topology,
@@ -270,8 +266,7 @@ impl Client {
             }
         };
         let submitted = clock();
-        let reason = "the client's thread ended".to_owned();
-        let (promise, pending) = pending(CallError::Unknown { waited: Duration::ZERO, reason });
+        let (promise, pending) = pending(CallError::abandoned);
         let call = Call { service, body, once, deadline: submitted + timeout };
         self.command(Command::Call(call, Caller { promise, submitted, admission }));
         pending
@@ -295,7 +290,7 @@ impl Client {
     }
 
     pub(crate) fn ask_topology(&self, timeout: Duration) -> Pending<Arc<Topology>, LookupError> {
-        let (promise, pending) = pending(LookupError::Closed);
+        let (promise, pending) = pending(|| LookupError::Closed);
         self.command(Command::Topology { deadline: clock() + timeout, promise });
         pending
     }
@@ -320,8 +315,7 @@ impl Client {
             return Pending::ready(Err(AppendError::InvalidArgument(error.to_string())));
         }
         let submitted = clock();
-        let reason = "the client's thread ended".to_owned();
-        let (promise, pending) = pending(AppendError::Unknown { waited: Duration::ZERO, reason });
+        let (promise, pending) = pending(AppendError::abandoned);
         let waiting = Waiting {
             bytes,
             durability: append.durability,
@@ -343,8 +337,7 @@ impl Client {
 
     fn command(&self, command: Command) {
         // If the thread has ended the command is dropped, and its promise with it.
-        let _ = self.shared.commands.send(command);
-        self.shared.waker.wake();
+        self.shared.commands.send(command);
     }
 }
 

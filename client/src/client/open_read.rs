@@ -28,6 +28,8 @@ pub(crate) struct OpenRead {
     /// Bounded by credit: the background thread ends a read that overdraws it.
     events: Receiver<ReadEvent>,
     silent: bool,
+    /// Its last event was seen: neither client nor store know it any more.
+    ended: bool,
 }
 
 impl OpenRead {
@@ -46,25 +48,33 @@ impl OpenRead {
             read: Box::new(read),
             events: ReadSink::new(sender, waker),
         });
-        Self { client: client.clone(), request, events, silent: false }
+        Self { client: client.clone(), request, events, silent: false, ended: false }
     }
 
     /// Waits for what comes next.
-    pub(crate) fn wait(&self, timeout: Duration) -> Next {
+    pub(crate) fn wait(&mut self, timeout: Duration) -> Next {
         match self.events.recv_timeout(timeout) {
-            Ok(event) => Next::Event(event),
+            Ok(event) => self.event(event),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::Lost,
         }
     }
 
     /// What is there already.
-    pub(crate) fn look(&self) -> Next {
+    pub(crate) fn look(&mut self) -> Next {
         match self.events.try_recv() {
-            Ok(event) => Next::Event(event),
+            Ok(event) => self.event(event),
             Err(TryRecvError::Empty) => Next::Nothing,
             Err(TryRecvError::Disconnected) => Next::Lost,
         }
+    }
+
+    fn event(&mut self, event: ReadEvent) -> Next {
+        self.ended = match &event {
+            ReadEvent::Block(block) => block.end,
+            ReadEvent::Refused(_) => true,
+        };
+        Next::Event(event)
     }
 
     /// Lets the store send up to this many bytes in all.
@@ -80,6 +90,10 @@ impl OpenRead {
 
 impl Drop for OpenRead {
     fn drop(&mut self) {
-        self.client.command(Command::Cancel { request: self.request, silent: self.silent });
+        // The client's thread is not woken for a read that it has forgotten.
+        if !self.ended {
+            let (request, silent) = (self.request, self.silent);
+            self.client.command(Command::Cancel { request, silent });
+        }
     }
 }

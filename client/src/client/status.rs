@@ -52,7 +52,7 @@ pub(super) fn ask(client: &Client, timeout: Duration) -> Result<Status, LookupEr
     let members = topology.stores.iter().flat_map(|store| &store.members);
     let endpoints: BTreeSet<String> = members.map(|member| member.replay.clone()).collect();
     let ask = |endpoint: String| {
-        let (promise, pending) = pending("the client is closed".to_owned());
+        let (promise, pending) = pending(|| "the client is closed".to_owned());
         let request = client.next_request();
         client.command(Command::Status { endpoint: endpoint.clone(), request, deadline, promise });
         (endpoint, pending)

@@ -191,7 +191,7 @@ mod tests {
         }
 
         fn ask(&mut self) -> Pending<Arc<Topology>, LookupError> {
-            let (promise, pending) = pending(LookupError::Closed);
+            let (promise, pending) = pending(|| LookupError::Closed);
             self.desk.ask(self.now, self.now + Duration::from_secs(10), promise);
             pending
         }

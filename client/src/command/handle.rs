@@ -195,9 +195,7 @@ impl Commands {
             }
         };
         let timeout = self.client.config().request_timeout + wait;
-        let reason = "the client's thread ended".to_owned();
-        let abandoned = CallError::Unknown { waited: Duration::ZERO, reason };
-        let (promise, answer) = pending(CommandError::Call(abandoned));
+        let (promise, answer) = pending(|| CommandError::Call(CallError::abandoned()));
         let call = self.client.call(tsp::COMMAND, vec![frame], timeout);
         call.on_ready(move |reply| {
             promise.fulfil(reply.map_err(CommandError::Call).and_then(|frames| match &frames[..] {

@@ -59,22 +59,19 @@ impl Cursor {
         options: &ReadOptions,
     ) -> Self {
         let from = options.from.map(|version| version.0);
-        Self {
-            store,
-            partition,
-            source: ReadSource::Stream(stream),
+        let all = ReadAllOptions {
             direction: options.direction,
-            next: from.unwrap_or(0),
-            fresh: true,
-            to: 0,
-            left: options.limit,
-            at_least: options.at_least.unwrap_or_default(),
-            head: None,
-            seen: Seen::default(),
-            unanswered: true,
+            limit: options.limit,
+            at_least: options.at_least,
             strong: options.strong,
-            check_signatures: true,
-            done: options.limit == Some(0) || below_first(from, options.direction),
+            ..ReadAllOptions::default()
+        };
+        let all = Self::all(store, partition, &all);
+        Self {
+            source: ReadSource::Stream(stream),
+            next: from.unwrap_or(0),
+            done: all.done || below_first(from, options.direction),
+            ..all
         }
     }
 

@@ -1,35 +1,13 @@
 use bytes::Bytes;
-use store::event::{ContentType, Epoch, EventId, NewEvent, Signature, Version};
-use store::names::EventType;
-use store::record::Numbered;
+use store::event::{Signature, Version};
 use uuid::Uuid;
 
 use super::*;
-
-/// A record of stream `a` at this place.
-fn record_bytes(sequence: u64, version: u64, signature: Option<Signature>) -> Vec<u8> {
-    let stream = StreamName::try_from("a").unwrap();
-    let event_type = EventType::new("Counted").unwrap();
-    let mut event = NewEvent::new(event_type, ContentType::Bytes, vec![1, 2, 3])
-        .with_id(EventId(Uuid::from_u128(u128::from(sequence))));
-    event.signature = Some(signature.unwrap_or_else(|| Signature::of(&stream, &event)));
-    let numbered = Numbered {
-        stream: &stream,
-        event: &event,
-        epoch: Epoch(1),
-        sequence: Sequence(sequence),
-        committed_up_to: Sequence(sequence),
-        time_micros: 1,
-        version: Version(version),
-        ends_append: true,
-    };
-    let mut bytes = Vec::new();
-    record::encode(&numbered, record::Chain::default(), &mut bytes);
-    bytes
-}
+use crate::samples::record_bytes;
 
 fn block(places: &[(u64, u64)], end: bool) -> Block {
-    let records: Vec<u8> = places.iter().flat_map(|(s, v)| record_bytes(*s, *v, None)).collect();
+    let records: Vec<u8> =
+        places.iter().flat_map(|place| record_bytes("a", *place, None)).collect();
     Block {
         request: RequestNumber(1),
         lineage: Uuid::nil(),
@@ -149,7 +127,7 @@ fn streams_are_followed_by_version() {
 #[test]
 fn a_wrong_signature_is_found_unless_it_is_not_asked_for() {
     let mut block = block(&[], true);
-    block.records = record_bytes(1, 1, Some(Signature([7; 20]))).into();
+    block.records = record_bytes("a", (1, 1), Some(Signature([7; 20]))).into();
     let found = stream(&ReadOptions::default()).take(&block);
     assert_eq!(found, Err(BlockError::Signature(Sequence(1))));
     let mut careless = stream(&ReadOptions::default()).without_signatures(true);

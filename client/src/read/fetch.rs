@@ -93,7 +93,7 @@ impl Fetch {
     }
 
     fn attempt(&mut self) -> Result<Vec<Event>, Failed> {
-        let open = match self.open.take() {
+        let mut open = match self.open.take() {
             Some(open) => open,
             None => self.start()?,
         };

@@ -1,32 +1,9 @@
-use store::event::{ContentType, Epoch, EventId, NewEvent, Signature, Version};
-use store::names::{EventType, StreamName};
-use store::record::{Chain, Numbered};
+use store::event::{Epoch, Signature};
 use store::wire::replay::RequestNumber;
 use uuid::Uuid;
 
 use super::*;
-
-fn record_bytes(sequence: u64, stream: &str, signed: bool) -> Vec<u8> {
-    let stream = StreamName::try_from(stream).unwrap();
-    let event_type = EventType::new("Counted").unwrap();
-    let mut event = NewEvent::new(event_type, ContentType::Bytes, vec![1, 2, 3])
-        .with_id(EventId(Uuid::from_u128(u128::from(sequence))));
-    let signature = Signature::of(&stream, &event);
-    event.signature = Some(if signed { signature } else { Signature([7; 20]) });
-    let numbered = Numbered {
-        stream: &stream,
-        event: &event,
-        epoch: Epoch(1),
-        sequence: Sequence(sequence),
-        committed_up_to: Sequence(sequence),
-        time_micros: 1,
-        version: Version(1),
-        ends_append: true,
-    };
-    let mut bytes = Vec::new();
-    store::record::encode(&numbered, Chain::default(), &mut bytes);
-    bytes
-}
+use crate::samples::record_bytes;
 
 fn orders() -> Filter {
     Filter::Category("order".parse().unwrap())
@@ -38,7 +15,7 @@ type Places = &'static [i64];
 fn records(places: Places) -> Bytes {
     let of = |place: &i64| {
         let stream = if *place < 0 { "cart-1" } else { "order-1" };
-        record_bytes(place.unsigned_abs(), stream, true)
+        record_bytes(stream, (place.unsigned_abs(), 1), None)
     };
     places.iter().flat_map(of).collect::<Vec<u8>>().into()
 }
@@ -126,7 +103,7 @@ fn messages_that_are_not() {
     frames[2] = records(&[7]);
     assert!(matches!(feed_message(frames, true), Err(Damage::Corrupt(_))));
     let mut forged = message(Some(orders()), (4, 30), &[7]);
-    forged[2] = record_bytes(7, "order-1", false).into();
+    forged[2] = record_bytes("order-1", (7, 1), Some(Signature([7; 20]))).into();
     let found = feed_message(forged.clone(), true);
     assert_eq!(found.unwrap_err(), Damage::Signature(Sequence(7)));
     assert!(feed_message(forged, false).is_ok());

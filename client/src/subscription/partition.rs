@@ -131,8 +131,8 @@ impl Partition {
         feed_drained: bool,
         wanted: &mut Wanted,
     ) -> Result<(), SubscriptionError> {
-        if let Some(replay) = &self.replay {
-            match replay.open.look() {
+        if let Some(next) = self.replay.as_mut().map(|replay| replay.open.look()) {
+            match next {
                 Next::Event(ReadEvent::Block(block)) => self.block(now, &block, wanted)?,
                 Next::Event(ReadEvent::Refused(refusal)) => {
                     self.leave_member(Leaving::Politely);
@@ -145,7 +145,7 @@ impl Partition {
                     wanted.topology = true;
                     self.give(now, SpliceInput::ReplayFailed(None), wanted)?;
                 }
-                Next::Nothing if replay.silent_at <= now || self.is_gone(&replay.endpoint) => {
+                Next::Nothing if self.is_silent(now) => {
                     self.leave_member(Leaving::Silent);
                     wanted.topology = true;
                     self.give(now, SpliceInput::ReplayFailed(None), wanted)?;
@@ -154,6 +154,12 @@ impl Partition {
             }
         }
         self.give(now, SpliceInput::Tick { feed_drained }, wanted)
+    }
+
+    /// Whether the member that replays says nothing, or can't any more.
+    fn is_silent(&self, now: Instant) -> bool {
+        let gone = |replay: &Replay| replay.silent_at <= now || self.is_gone(&replay.endpoint);
+        self.replay.as_ref().is_some_and(gone)
     }
 
     fn block(

@@ -222,7 +222,7 @@ fn several_streams_of_a_partition_are_appended_together_or_not_at_all() {
         vec![counted(2)],
     );
     let receipt = orders.append_many(both).wait().unwrap();
-    assert_eq!(receipt.versions, [Version(1), Version(1)]);
+    assert_eq!(receipt.versions.as_slice(), [Version(1), Version(1)]);
     let half = Append::to(cart, ExpectedVersion::Any, vec![counted(3)]).and(
         order,
         ExpectedVersion::None,

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use client::{
-    Batch, DecodeEvent, ErrorCode, ExpectedVersion, Filter, HandOver, PartitionNumber, Sequence,
-    StoreHandle, SubscribeOptions, Subscription, SubscriptionError,
+    Batch, Client, ClientConfig, DecodeEvent, ErrorCode, ExpectedVersion, Filter, HandOver,
+    PartitionNumber, Sequence, StoreHandle, SubscribeOptions, Subscription, SubscriptionError,
 };
 use store::Durability;
+use store::server::admin;
 
 use crate::pair_world::PairWorld;
-use crate::world::{PATIENCE, World, clock, counted, wait_until};
+use crate::world::{PATIENCE, Taking, World, clock, counted, wait_until};
 
 /// The stream of a number: every fourth one is of a cart, all others are of orders.
 fn stream(number: u64) -> String {
@@ -63,7 +64,7 @@ struct Taken {
     quiet: u64,
 }
 
-impl Taken {
+impl Taking for Taken {
     fn take(&mut self, batch: &Batch) {
         let place = self.places.entry(batch.partition).or_default();
         for event in &batch.events {
@@ -76,21 +77,12 @@ impl Taken {
         self.quiet += u64::from(batch.events.is_empty());
     }
 
-    fn once(&mut self, subscription: &mut Subscription) {
-        if let Some(batch) = subscription.next(Duration::from_millis(50)).unwrap() {
-            self.take(&batch);
-        }
+    fn count(&self) -> usize {
+        self.numbers.len()
     }
+}
 
-    fn until(&mut self, subscription: &mut Subscription, count: usize) {
-        let started = clock();
-        while self.numbers.len() < count {
-            let have = self.numbers.len();
-            assert!(started.elapsed() < PATIENCE, "{have} of {count}: {subscription:?}");
-            self.once(subscription);
-        }
-    }
-
+impl Taken {
     /// Takes until all partitions together were covered up to these many events.
     fn until_covered(&mut self, subscription: &mut Subscription, events: u64) {
         let started = clock();
@@ -297,19 +289,10 @@ fn nothing_of_a_category_is_lost_or_doubled_when_leaders_change() {
         taken.until(&mut subscription, 200);
         let wanted = HandOver { store: "orders".to_owned(), partition: None, to: None };
         world.client().hand_over(&wanted, PATIENCE).unwrap();
-        let have = taken.numbers.len();
-        taken.until(&mut subscription, have + 200);
-
-        wait_until("the pair is whole", || world.leader_of_whole().is_some());
-        let leader = world.leader_of_whole().unwrap();
-        world.stop_node(leader);
-        let have = taken.numbers.len();
-        taken.until(&mut subscription, have + 200);
-        world.start_node(leader);
-        wait_until("the pair is whole again", || {
-            taken.once(&mut subscription);
+        taken.more(&mut subscription, 200);
+        world.restart_leader(200, |count| {
+            taken.more(&mut subscription, count);
             of_7.once(&mut of_one);
-            world.leader_of_whole() == Some(1 - leader)
         });
         stop.store(true, Ordering::Relaxed);
         load.join().unwrap()
@@ -350,4 +333,97 @@ fn a_rare_category_is_covered_to_the_head() {
     assert_eq!(taken.numbers, [1]);
     let at = subscription.checkpoint().position(PartitionNumber(0));
     assert_eq!(at.sequence, Sequence(3001));
+}
+
+/// Two processes with a partition of `orders` each. The first has the store `users`, too.
+struct Apart {
+    world: World,
+    _stores: [store::server::Handle; 2],
+}
+
+impl Apart {
+    fn start() -> Self {
+        let world = World::without_store(2);
+        let _stores = ["0", "1"].map(|name| world.start_store_hosting(name));
+        let apart = Self { world, _stores };
+        apart.command("add users:1");
+        apart
+    }
+
+    /// Has the first process do something with a store.
+    fn command(&self, line: &str) {
+        admin::execute(&self.world.path("0"), &line.parse().unwrap()).unwrap();
+    }
+}
+
+/// Appends one event when the stream's partition is served.
+fn append_one(store: &StoreHandle, stream: &str, number: u64) {
+    store.append(stream, ExpectedVersion::Any, vec![counted(number)]).wait().unwrap();
+}
+
+#[test]
+fn a_detached_partition_falls_silent_and_all_others_go_on() {
+    let apart = Apart::start();
+    let orders = apart.world.orders();
+    let users = apart.world.client().store("users").unwrap();
+    let stream_in = |partition: u16| {
+        let names = (1..).map(|number| format!("order-{number}"));
+        let home = |name: &String| orders.partition_of(&name.parse().unwrap()).0;
+        names.into_iter().find(|name| home(name) == partition).unwrap()
+    };
+    let (here, there) = (stream_in(0), stream_in(1));
+    let mut of_both = orders.subscribe(category("order")).unwrap();
+    let mut of_here = orders.subscribe(of_stream(&here)).unwrap();
+    let mut of_users = users.subscribe(category("order")).unwrap();
+    let [mut both, mut one, mut elsewhere] = [(); 3].map(|()| Taken::default());
+    append_one(&orders, &here, 1);
+    append_one(&orders, &there, 2);
+    append_one(&users, "order-1", 3);
+    both.until(&mut of_both, 2);
+    one.until(&mut of_here, 1);
+    elsewhere.until(&mut of_users, 1);
+
+    apart.command("detach orders");
+    wait_until("subscribers of its category and its stream notice", || {
+        both.once(&mut of_both);
+        one.once(&mut of_here);
+        of_both.is_silent() && of_here.is_silent()
+    });
+    append_one(&orders, &there, 4);
+    append_one(&users, "order-1", 5);
+    both.until(&mut of_both, 3);
+    elsewhere.until(&mut of_users, 2);
+
+    apart.command("attach orders");
+    append_one(&orders, &here, 6);
+    both.until(&mut of_both, 4);
+    one.until(&mut of_here, 2);
+    let mut numbers = [both, one, elsewhere].map(|taken| taken.numbers);
+    numbers[0].sort_unstable();
+    assert_eq!(numbers, [vec![1, 2, 4, 6], vec![1, 6], vec![3, 5]]);
+    assert!(of_here.counters().reconnects > 0);
+}
+
+#[test]
+fn history_goes_on_when_its_partition_was_away_in_the_middle_of_it() {
+    let world = World::start(1);
+    let orders = world.orders();
+    append(&orders, 1..=4000);
+    // So little credit that most of the history is still to come.
+    let config = ClientConfig { read_window_bytes: 4096, ..world.config() };
+    let orders = Client::with_config(config).unwrap().store("orders").unwrap();
+    let mut subscription = orders.subscribe(category("order")).unwrap();
+    let mut taken = Taken::default();
+    taken.until(&mut subscription, 1);
+    let command =
+        |line: &str| admin::execute(&world.path("store"), &line.parse().unwrap()).unwrap();
+    command("detach orders");
+    wait_until("it notices", || {
+        taken.once(&mut subscription);
+        subscription.is_silent()
+    });
+    assert!(taken.numbers.len() < 3000, "all of the history came before");
+    command("attach orders");
+    taken.until(&mut subscription, 3000);
+    taken.check(&of_orders(1..=4000));
 }

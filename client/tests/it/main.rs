@@ -22,6 +22,8 @@ mod pair_world;
 mod read;
 /// Relays that lose messages on purpose.
 mod relay;
+/// Stores whose folders are exchanged while somebody reads them.
+mod replaced;
 /// Sagas, and a Titanic to test them with.
 mod saga;
 /// Subscriptions: splice, gaps, restarts, slow consumers.

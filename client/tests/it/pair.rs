@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use client::{
-    DecodeEvent, ErrorCode, ExpectedVersion, HandOver, PartitionNumber, ReadAllOptions,
-    ReadOptions, StoreHandle, SubscribeOptions, Subscription,
+    Batch, DecodeEvent, ErrorCode, ExpectedVersion, HandOver, PartitionNumber, ReadAllOptions,
+    ReadOptions, StoreHandle, SubscribeOptions,
 };
 use store::Durability;
 
 use crate::pair_world::PairWorld;
-use crate::world::{PATIENCE, clock, counted, wait_until};
+use crate::world::{PATIENCE, Taking, counted, wait_until};
 
 const STREAMS: u64 = 20;
 
@@ -41,9 +41,8 @@ struct Taken {
     numbers: Vec<u64>,
 }
 
-impl Taken {
-    fn once(&mut self, subscription: &mut Subscription) {
-        let Some(batch) = subscription.next(Duration::from_millis(50)).unwrap() else { return };
+impl Taking for Taken {
+    fn take(&mut self, batch: &Batch) {
         let last = self.last.entry(batch.partition.0).or_default();
         for event in &batch.events {
             assert_eq!(event.sequence.0, *last + 1, "partition {}", batch.partition);
@@ -54,15 +53,12 @@ impl Taken {
         }
     }
 
-    fn until(&mut self, subscription: &mut Subscription, count: usize) {
-        let started = clock();
-        while self.numbers.len() < count {
-            let have = self.numbers.len();
-            assert!(started.elapsed() < PATIENCE, "{have} of {count}: {subscription:?}");
-            self.once(subscription);
-        }
+    fn count(&self) -> usize {
+        self.numbers.len()
     }
+}
 
+impl Taken {
     /// Every number once, and those of one stream in their order.
     fn check(self, count: u64) {
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
@@ -100,19 +96,8 @@ fn nothing_is_lost_or_doubled_when_leaders_change_under_load() {
         assert!(done.from != done.to && !done.led_already, "{done:?}");
         let again = HandOver { to: Some(done.to), ..wanted };
         assert!(world.client().hand_over(&again, PATIENCE).unwrap().led_already);
-        let have = taken.numbers.len();
-        taken.until(&mut subscription, have + 200);
-
-        wait_until("the pair is whole", || world.leader_of_whole().is_some());
-        let leader = world.leader_of_whole().unwrap();
-        world.stop_node(leader);
-        let have = taken.numbers.len();
-        taken.until(&mut subscription, have + 200);
-        world.start_node(leader);
-        wait_until("the pair is whole again", || {
-            taken.once(&mut subscription);
-            world.leader_of_whole() == Some(1 - leader)
-        });
+        taken.more(&mut subscription, 200);
+        world.restart_leader(200, |count| taken.more(&mut subscription, count));
         stop.store(true, Ordering::Relaxed);
         load.join().unwrap()
     });

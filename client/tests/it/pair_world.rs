@@ -74,6 +74,20 @@ impl PairWorld {
         self.nodes[number].take().unwrap().stop().unwrap();
     }
 
+    /// Ends the leader, has the other node lead for so many events, and starts it again. `take`
+    /// takes that many events more, and is called with 0 for as long as the pair is not whole.
+    pub fn restart_leader(&mut self, events: usize, mut take: impl FnMut(usize)) {
+        self.wait_until_whole();
+        let leader = self.leader_of_whole().unwrap();
+        self.stop_node(leader);
+        take(events);
+        self.start_node(leader);
+        wait_until("the pair is whole again", || {
+            take(0);
+            self.leader_of_whole() == Some(1 - leader)
+        });
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -7,7 +7,7 @@ use client::{
     Position, Sequence, StoreHandle, SubscribeOptions, Subscription, SubscriptionError,
 };
 
-use crate::world::{PATIENCE, World, clock, counted};
+use crate::world::{PATIENCE, Taking, World, clock, counted};
 
 /// Appends numbers to several streams until told to stop; returns how many.
 fn load(orders: &StoreHandle, stop: &AtomicBool, pause: Duration) -> u64 {
@@ -40,6 +40,18 @@ impl Taken {
         Self { next: checkpoint.0.iter().map(next).collect(), numbers: Vec::new() }
     }
 
+    fn until(mut self, subscription: &mut Subscription, count: usize) -> Self {
+        Taking::until(&mut self, subscription, count);
+        self
+    }
+
+    fn sorted(mut self) -> Vec<u64> {
+        self.numbers.sort_unstable();
+        self.numbers
+    }
+}
+
+impl Taking for Taken {
     fn take(&mut self, batch: &Batch) {
         let next = self.next.entry(batch.partition.0).or_insert(1);
         for event in &batch.events {
@@ -50,21 +62,8 @@ impl Taken {
         assert_eq!(batch.position.sequence.0, *next - 1);
     }
 
-    fn until(mut self, subscription: &mut Subscription, count: usize) -> Self {
-        let started = clock();
-        while self.numbers.len() < count {
-            let have = self.numbers.len();
-            assert!(started.elapsed() < PATIENCE, "{have} of {count}: {subscription:?}");
-            if let Some(batch) = subscription.next(Duration::from_millis(100)).unwrap() {
-                self.take(&batch);
-            }
-        }
-        self
-    }
-
-    fn sorted(mut self) -> Vec<u64> {
-        self.numbers.sort_unstable();
-        self.numbers
+    fn count(&self) -> usize {
+        self.numbers.len()
     }
 }
 

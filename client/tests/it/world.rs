@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use broker::net::Endpoint;
-use client::{Client, ClientConfig, EncodeEvent, NewEvent, StoreHandle};
+use client::{Batch, Client, ClientConfig, EncodeEvent, NewEvent, StoreHandle, Subscription};
+use store::server::config::Config;
 use tempfile::TempDir;
 
 use crate::relay::Relay;
@@ -66,8 +67,21 @@ impl World {
     }
 
     pub fn start_store(&mut self) {
-        let mut config = store::server::config::Config {
-            data: self.path("store"),
+        let config = self.store_config("store");
+        self.store = Some(start_store(&config));
+    }
+
+    /// Starts a store process beside others that has one of the partitions. Its number is the
+    /// name of its folder, too.
+    pub fn start_store_hosting(&self, partition: &str) -> store::server::Handle {
+        let number: u16 = partition.parse().unwrap();
+        let config = Config { host: Some(number..=number), ..self.store_config(partition) };
+        start_store(&config)
+    }
+
+    fn store_config(&self, folder: &str) -> Config {
+        let mut config = Config {
+            data: self.path(folder),
             brokers: vec![self.endpoint.clone()],
             stores: vec![format!("orders:{}", self.partitions).parse().unwrap()],
             feed: self.feed.clone(),
@@ -77,9 +91,7 @@ impl World {
         };
         config.node.segment_bytes = 16 * 1024 * 1024;
         config.node.durability = store::Durability::Memory;
-        let store = store::server::start(&config).unwrap();
-        assert!(store.wait_serving(PATIENCE), "no broker took the store's registrations");
-        self.store = Some(store);
+        config
     }
 
     pub fn stop_store(&mut self) {
@@ -123,6 +135,12 @@ pub fn config(broker: Endpoint) -> ClientConfig {
     }
 }
 
+fn start_store(config: &Config) -> store::server::Handle {
+    let store = store::server::start(config).unwrap();
+    assert!(store.wait_serving(PATIENCE), "no broker took the store's registrations");
+    store
+}
+
 fn start_broker(folder: &TempDir, listen: Endpoint) -> broker::server::Handle {
     let started = clock();
     loop {
@@ -145,6 +163,36 @@ fn start_broker(folder: &TempDir, listen: Endpoint) -> broker::server::Handle {
 /// An event that carries a number.
 pub fn counted(number: u64) -> NewEvent {
     NewEvent::json("Counted", &number).unwrap()
+}
+
+/// What a test keeps of the batches of a subscription, and what it looks at in them.
+pub trait Taking {
+    fn take(&mut self, batch: &Batch);
+
+    /// How many events came so far.
+    fn count(&self) -> usize;
+
+    fn once(&mut self, subscription: &mut Subscription) {
+        if let Some(batch) = subscription.next(Duration::from_millis(50)).unwrap() {
+            self.take(&batch);
+        }
+    }
+
+    fn until(&mut self, subscription: &mut Subscription, count: usize) {
+        let started = clock();
+        while self.count() < count {
+            let have = self.count();
+            assert!(started.elapsed() < PATIENCE, "{have} of {count}: {subscription:?}");
+            self.once(subscription);
+        }
+    }
+
+    /// Takes what is there, and until so many more events came.
+    fn more(&mut self, subscription: &mut Subscription, count: usize) {
+        let have = self.count();
+        self.once(subscription);
+        self.until(subscription, have + count);
+    }
 }
 
 /// Waits until something is so.

@@ -453,7 +453,7 @@ fn answer(epoch: u64, reply: AppendReply) -> Answer {
     };
     Answer {
         epoch: Epoch(epoch),
-        durable_on: reply.durable_on,
+        durable_on: reply.durable_on.into(),
         results: reply.results.into_iter().map(result).collect(),
         conflicts_last: true,
     }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use starlog_examples::random::Random;
-use store::event::{EventId, ExpectedVersion, Sequence, Signature, Version};
+use store::event::{EventId, ExpectedVersion, Sequence, Signature, Version, Versions};
 use store::names::StreamName;
 use store::record::{self, Chain, Numbered};
 use store::wire::append::AppendDone;
@@ -342,7 +342,7 @@ impl<T> Partition<T> {
     fn write(&mut self, append: &Append) -> Outcome {
         let (mut sequence, mut chain) = (self.written(), Chain(self.mark().chain));
         let (first, mut left) = (sequence + 1, append.event_count());
-        let (mut buffer, mut versions) = (Vec::new(), Vec::new());
+        let (mut buffer, mut versions) = (Vec::new(), Versions::new());
         for write in &append.writes {
             let mut version = self.versions.get(&write.stream).copied().unwrap_or_default();
             for event in &write.events {

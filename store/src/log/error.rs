@@ -190,8 +190,8 @@ pub enum ReadError {
     },
     /// A record is not what was written.
     #[error(
-        "{} is damaged at byte {offset} (sequence {sequence}): {reason}. Detach the store, put \
-         back a copy of this partition's folder, and attach it again",
+        "{} is damaged at byte {offset} (sequence {sequence}): {reason}. Stop the process, put \
+         back a copy of this partition's folder, and start it again",
         file.display()
     )]
     Corrupt {

@@ -73,12 +73,19 @@ pub(crate) fn fetch(mut at: Located, range: Range) -> Result<Fetched, ReadError>
 
 /// Up to `size` bytes at a place, fewer at the end of the segment's records.
 pub(crate) fn read(at: &Located, size: usize) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    read_into(&mut bytes, at, size)?;
+    Ok(bytes)
+}
+
+/// The same into bytes that were used before, whose content is replaced.
+pub(crate) fn read_into(bytes: &mut Vec<u8>, at: &Located, size: usize) -> Result<(), ReadError> {
     let left = to_usize(at.end.saturating_sub(at.offset));
-    let mut bytes = vec![0; size.min(left)];
-    let read = at.file.read_at(&mut bytes, u64::from(at.offset));
+    bytes.resize(size.min(left), 0);
+    let read = at.file.read_at(bytes, u64::from(at.offset));
     let read = read.map_err(ReadError::io(&at.path))?;
     bytes.truncate(read);
-    Ok(bytes)
+    Ok(())
 }
 
 enum Skipped {

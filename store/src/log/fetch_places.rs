@@ -1,7 +1,7 @@
 //! Reading single records at known places: of one stream, or against the order of the log.
 
 use super::error::ReadError;
-use super::fetch::{GUESS_BYTES, damaged, read};
+use super::fetch::{GUESS_BYTES, damaged, read, read_into};
 use super::segment::{Located, to_u32, to_usize};
 use super::segments::Segments;
 use crate::event::{Epoch, Sequence};
@@ -68,6 +68,8 @@ pub(crate) fn gather(
     out: &mut Gathered,
 ) -> Result<bool, ReadError> {
     let mut rest = places;
+    // A stream's records often stand each alone: one piece of memory serves all those reads.
+    let mut bytes = Vec::new();
     while let Some(first) = rest.first() {
         let segment = segments.locate(first.sequence)?;
         let (near, after) = rest.split_at(near_places(segments, &segment, rest)?);
@@ -75,7 +77,7 @@ pub(crate) fn gather(
         let low = near.iter().map(|place| place.offset).min().unwrap_or(first.offset);
         let high = near.iter().map(|place| place.offset).max().unwrap_or(first.offset);
         let span = Located { offset: low, ..segment.clone() };
-        let bytes = read(&span, to_usize(high - low) + out.guess_bytes)?;
+        read_into(&mut bytes, &span, to_usize(high - low) + out.guess_bytes)?;
         for place in near {
             let at = Located { offset: place.offset, sequence: place.sequence, ..segment.clone() };
             let part = bytes.get(to_usize(place.offset - low)..).unwrap_or_default();

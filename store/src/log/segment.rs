@@ -185,7 +185,7 @@ pub(crate) struct Located {
     /// The segment's file.
     pub(crate) file: Arc<dyn DiskFile>,
     /// Its path, for messages.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
     /// First sequence of the segment.
     pub(crate) segment: Sequence,
     /// Offset of the record `sequence`, at or shortly before the one wanted.
@@ -198,7 +198,7 @@ pub(crate) struct Located {
 
 /// The segment that is being written, as the writer and the readers share it.
 pub(crate) struct OpenSegment {
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
     pub(crate) header: SegmentHeader,
     pub(crate) file: Arc<dyn DiskFile>,
     extent: RwLock<Extent>,
@@ -254,7 +254,7 @@ impl OpenSegment {
         extent: Extent,
     ) -> Self {
         let extent = RwLock::new(extent);
-        Self { path, header, file, extent, sync_failed: Mutex::new(false) }
+        Self { path: path.into(), header, file, extent, sync_failed: Mutex::new(false) }
     }
 
     /// Makes what is written durable, one caller at a time.
@@ -304,7 +304,7 @@ impl OpenSegment {
         let (offset, start) = sparse_place(&extent.table, self.header.first, sequence)?;
         Some(Located {
             file: Arc::clone(&self.file),
-            path: self.path.clone(),
+            path: Arc::clone(&self.path),
             segment: self.header.first,
             offset,
             sequence: start,

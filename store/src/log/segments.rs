@@ -1,6 +1,6 @@
 //! The segments of a partition as its readers see them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::appender::LogEnd;
@@ -26,7 +26,7 @@ pub(crate) struct Sealed {
 /// A sealed segment with its file open and its table loaded.
 struct Opened {
     file: Arc<dyn DiskFile>,
-    path: PathBuf,
+    path: Arc<Path>,
     table: Vec<u32>,
     footer: SegmentFooter,
 }
@@ -98,7 +98,7 @@ impl Segments {
             let open = list.open.as_ref().ok_or(ReadError::Closed)?;
             if sequence >= open.header.first {
                 return open.locate(sequence).ok_or_else(|| ReadError::Corrupt {
-                    file: open.path.clone(),
+                    file: open.path.to_path_buf(),
                     offset: u64::from(open.end()),
                     sequence,
                     reason: "the sequence lies beyond the last record".to_owned(),
@@ -113,7 +113,7 @@ impl Segments {
         let (offset, start) = place.ok_or_else(|| damaged(&opened.path, sealed))?;
         Ok(Located {
             file: Arc::clone(&opened.file),
-            path: opened.path.clone(),
+            path: Arc::clone(&opened.path),
             segment: opened.footer.first,
             offset,
             sequence: start,
@@ -177,7 +177,7 @@ impl Segments {
         let read = file.read_at(&mut bytes, u64::from(at)).map_err(ReadError::io(&path))?;
         let table = decode_table(bytes.get(..read).unwrap_or_default(), &footer)
             .map_err(|_| damaged(&path, sealed))?;
-        Ok(Opened { file: Arc::from(file), path, table, footer })
+        Ok(Opened { file: Arc::from(file), path: path.into(), table, footer })
     }
 
     fn cache(&self) -> MutexGuard<'_, Vec<Arc<Opened>>> {
@@ -185,7 +185,7 @@ impl Segments {
     }
 }
 
-fn damaged(path: &std::path::Path, sealed: Sealed) -> ReadError {
+fn damaged(path: &Path, sealed: Sealed) -> ReadError {
     ReadError::Corrupt {
         file: path.to_owned(),
         offset: u64::from(sealed.footer.table_offset(sealed.segment_bytes)),

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::log::OpenError;
+use crate::event::Sequence;
+use crate::log::{OpenError, ReadError};
 use crate::names::StoreName;
+use crate::slot::PartitionNumber;
 
 /// Why a command about a store was refused.
 #[derive(Debug, Error)]
@@ -56,7 +58,47 @@ pub enum StoreError {
         /// The folder.
         dir: PathBuf,
     },
+    /// A log does not hold what readers of this process may have read of it.
+    #[error(
+        "AHEAD_OF_LOG: {name}/{partition} can't be served by this process: its readers may stand \
+         at sequence {stood}, but this log {}. Stop the process and start it again, before or \
+         after this command: every start counts a new epoch, which tells readers of the cut",
+        lacking(*stood, *end)
+    )]
+    Cut {
+        /// Its name.
+        name: StoreName,
+        /// The partition.
+        partition: PartitionNumber,
+        /// Where the log ended that this process has served (inclusive).
+        stood: Sequence,
+        /// Where the log ends that was to be served (inclusive).
+        end: Sequence,
+    },
+    /// A store of this name may have been removed, and its logs may have ended anywhere.
+    #[error(
+        "AHEAD_OF_LOG: store {name} can't be made by this process: it has removed so many that it \
+         does not know any more whether readers stand in one of this name. Stop the process and \
+         start it again, before or after this command: every start counts a new epoch, which \
+         tells readers of the cut"
+    )]
+    Forgotten {
+        /// Its name.
+        name: StoreName,
+    },
+    /// A log can't be compared with the one that was served.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// Its files can't be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+/// What a log lacks that others have read up to a sequence.
+fn lacking(stood: Sequence, end: Sequence) -> String {
+    if end < stood {
+        format!("ends at {end}")
+    } else {
+        "does not hold what they have read".to_owned()
+    }
 }

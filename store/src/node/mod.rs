@@ -7,9 +7,11 @@
 //! DIR/STORE.removed-1/…            put away by a command; a person may delete it
 //! ```
 
+mod ends;
 mod error;
 mod file;
 mod folders;
+mod leaving;
 mod lock;
 mod member;
 mod options;
@@ -17,7 +19,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -34,6 +36,7 @@ use crate::names::StoreName;
 use crate::partition::background::Background;
 use crate::partition::{Backgrounds, Setup};
 use crate::slot::{PARTITIONS_MAX, PartitionNumber};
+use ends::Ends;
 pub(crate) use file::NODE_NAME;
 use file::{NODE_MAGIC, NodeFile, StoreEntry, StoreState};
 use folders::{Folders, is_foreign};
@@ -53,6 +56,8 @@ struct State {
     slots: SlotFile,
     file: NodeFile,
     open: BTreeMap<StoreName, Store>,
+    /// Of stores that were open.
+    ends: Ends,
 }
 
 /// A store as the node lists it.
@@ -133,7 +138,7 @@ impl Node {
             batch_bytes_max: options.batch_bytes_max,
             backgrounds,
         };
-        let state = Mutex::new(State { slots, file, open: BTreeMap::new() });
+        let state = Mutex::new(State { slots, file, open: BTreeMap::new(), ends: Ends::default() });
         let node = Self { folders, setup, state, _lock: None };
         node.open_stores()?;
         Ok(node)
@@ -172,15 +177,21 @@ impl Node {
             self.folders.make(&entry, state.file.epoch, self.setup.segment_bytes)?;
             self.change(state, |file| file.set_state(name, StoreState::Attached))?;
         }
-        let results = self.folders.open(&entry, &self.setup_now(state));
+        let store = self.open_folders(state, &entry);
+        state.open.insert(name.clone(), store.clone());
+        Ok(store)
+    }
+
+    /// Opens the folders of a store. One that can't be used does not stop the others.
+    fn open_folders(&self, state: &State, entry: &StoreEntry) -> Store {
+        let name = &entry.name;
+        let results = self.folders.open(entry, &self.setup_now(state));
         for (number, result) in &results {
             if let Err(error) = result {
                 log::error!("partition {number} of store {name} is not served: {error}");
             }
         }
-        let store = Store::new(name.clone(), entry.partitions, results);
-        state.open.insert(name.clone(), store.clone());
-        Ok(store)
+        Store::new(name.clone(), entry.partitions, results)
     }
 
     fn setup_now(&self, state: &State) -> Setup {
@@ -238,7 +249,7 @@ impl Node {
     /// Makes a store of `partitions` partitions, some of which this node hosts.
     ///
     /// # Errors
-    /// [`StoreError::Exists`], `FolderExists`, `Partitions`, `Open`.
+    /// [`StoreError::Exists`], `FolderExists`, `Partitions`, `Cut`, `Forgotten`, `Open`.
     pub fn create_store(
         &self,
         name: &StoreName,
@@ -256,6 +267,8 @@ impl Node {
             if self.folders.store_is_there(name)? {
                 return Err(StoreError::FolderExists { dir: self.folders.store(name) });
             }
+            let mut numbers = hosted.clone().map(PartitionNumber);
+            numbers.try_for_each(|number| state.ends.check_new(name, number))?;
             let hosted = hosted.map(|number| (PartitionNumber(number), Uuid::new_v4()));
             let entry = StoreEntry {
                 name: name.clone(),
@@ -299,56 +312,6 @@ impl Node {
             }
             Some(_) => self.store(name),
         }
-    }
-
-    /// Takes a store off the list and puts its folder away as `NAME.removed-K`, which is returned.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], `Open`.
-    pub fn remove_store(&self, name: &StoreName) -> Result<PathBuf, StoreError> {
-        let mut state = self.lock();
-        listed(&state, name)?;
-        self.change(&mut state, |file| file.stores.retain(|store| store.name != *name))?;
-        if let Some(store) = state.open.remove(name) {
-            store.close();
-        }
-        Ok(self.folders.put_away(name)?)
-    }
-
-    /// Closes a store and leaves its files alone: they can be copied or replaced meanwhile.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], `Detached`, `Open`.
-    pub fn detach_store(&self, name: &StoreName) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        if listed(&state, name)?.state == StoreState::Detached {
-            return Err(StoreError::Detached { name: name.clone() });
-        }
-        self.change(&mut state, |file| file.set_state(name, StoreState::Detached))?;
-        if let Some(store) = state.open.remove(name) {
-            store.close();
-        }
-        Ok(())
-    }
-
-    /// Serves a detached store again, with whatever folders of it lie there now. Since these may
-    /// be older or other ones, the node draws a new incarnation.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`], `Attached`, `Open`.
-    pub fn attach_store(&self, name: &StoreName) -> Result<Store, StoreError> {
-        let mut state = self.lock();
-        let entry = listed(&state, name)?.clone();
-        if entry.state != StoreState::Detached {
-            return Err(StoreError::Attached { name: name.clone() });
-        }
-        let hosted = self.folders.ids(&entry)?;
-        self.change(&mut state, |file| {
-            file.incarnation = Uuid::new_v4();
-            file.set_hosted(name, hosted);
-            file.set_state(name, StoreState::Attached);
-        })?;
-        Ok(self.open_store(&mut state, name)?)
     }
 
     /// Finishes what is queued in all stores and lets go of their files.

@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use broker::net::{Endpoint, Waker};
+use broker::net::{Endpoint, Queue, Waker};
 use crossbeam_channel::Receiver;
 
 use super::status::PairStatus;
-use crate::server::lifecycle::Queue;
 
 /// Told whether a handover came about, and in a sentence why not.
 pub(crate) type HandOverReply = Box<dyn FnOnce(Result<(), String>) + Send>;

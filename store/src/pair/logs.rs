@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use broker::net::Waker;
+use broker::net::{Queue, Waker};
 use broker::witness::{PartitionName, Sequences};
 use crossbeam_channel::Receiver;
 
 use super::message::{Listing, Mark};
 use crate::event::{LogMark, Sequence};
 use crate::server::directory::{Directory, Hosted};
-use crate::server::lifecycle::Queue;
 use crate::{LogReader, Moved, Partition, Store};
 
 /// All hosted partitions, by name.

@@ -2,9 +2,10 @@
 
 use std::thread::JoinHandle;
 
+use broker::net::Queue;
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::server::lifecycle::{Lifecycle, Queue};
+use crate::server::lifecycle::Lifecycle;
 
 /// Something to be done beside the loop.
 pub(super) type Job<T> = Box<dyn FnOnce() -> T + Send>;

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::event::{
     APPEND_EVENTS_MAX, EVENT_DATA_BYTES_MAX, EVENT_METADATA_BYTES_MAX, Epoch, EventId,
-    ExpectedVersion, NewEvent, Sequence, Signature, Version,
+    ExpectedVersion, NewEvent, Sequence, Signature, Version, Versions,
 };
 use crate::names::StreamName;
 use crate::record::encoded_length;
@@ -268,7 +268,7 @@ pub struct Receipt {
     pub last: Sequence,
     /// For each [`StreamWrite`] the version of its last event; of a mere check, the version of the
     /// stream, or 0.
-    pub versions: Vec<Version>,
+    pub versions: Versions,
     /// Epoch in which it was appended.
     pub epoch: Epoch,
     /// Level that it has reached.

@@ -1,12 +1,13 @@
 //! Turning appends into numbered records in a buffer. No IO of its own, but for looking up records
 //! whose ids are asked for again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::append::{Append, AppendError, Durability, Receipt};
 use super::index_work::IndexWork;
-use crate::event::{EventId, ExpectedVersion, Sequence, Signature, Version};
+use crate::event::{EventId, ExpectedVersion, Sequence, Signature, Version, Versions};
 use crate::index::IndexEntry;
 use crate::log::ReadError;
 use crate::log::appender::{LogEnd, Write};
@@ -25,7 +26,7 @@ pub(crate) struct Past {
 /// What an append turns out to be.
 pub(crate) enum Verdict {
     /// It can be appended; for each write the version before it.
-    New(Vec<Version>),
+    New(Versions),
     /// It is in the log.
     Known(Receipt),
     /// It can't be appended.
@@ -51,8 +52,10 @@ pub(crate) struct Batcher {
     entries: Vec<Entry>,
     /// Versions of the streams in the buffer.
     versions: HashMap<StreamName, Version>,
-    /// Places of ids of this round: encoded in it, or possibly known from before.
-    ids: HashMap<EventId, Vec<Sequence>>,
+    /// Ids that were encoded in this round, and where.
+    encoded: HashMap<EventId, Sequence>,
+    /// Where ids of this round may be from before: hardly ever any.
+    candidates: HashMap<EventId, Vec<Sequence>>,
 }
 
 /// An encoded record that the index does not have yet.
@@ -96,7 +99,8 @@ impl Batcher {
             lengths: Vec::new(),
             entries: Vec::new(),
             versions: HashMap::new(),
-            ids: HashMap::new(),
+            encoded: HashMap::new(),
+            candidates: HashMap::new(),
         }
     }
 
@@ -121,13 +125,14 @@ impl Batcher {
         &mut self,
         appends: impl Iterator<Item = &'a Append>,
     ) -> Result<(), AppendError> {
-        self.ids.clear();
+        self.encoded.clear();
+        self.candidates.clear();
         let ids: Vec<EventId> =
             appends.flat_map(|append| append.events().map(|(_, event)| event.id)).collect();
         let candidates = self.past.index.candidates(&ids).map_err(|error| unreadable(&error))?;
         for (place, sequence) in candidates {
             if let Some(id) = ids.get(place) {
-                let places = self.ids.entry(*id).or_default();
+                let places = self.candidates.entry(*id).or_default();
                 if !places.contains(&sequence) {
                     places.push(sequence);
                 }
@@ -143,7 +148,7 @@ impl Batcher {
             Ok(Some(receipt)) => return Verdict::Known(receipt),
             Err(error) => return Verdict::Refused(error),
         }
-        let mut before = Vec::with_capacity(append.writes.len());
+        let mut before = Versions::with_capacity(append.writes.len());
         for write in &append.writes {
             let actual = self.version(&write.stream);
             if !write.expected.accepts(actual) {
@@ -200,7 +205,8 @@ impl Batcher {
 
     /// The record that has an id, confirmed from its bytes.
     fn record_with(&self, id: &EventId) -> Result<Option<KnownRecord>, AppendError> {
-        for sequence in self.ids.get(id).into_iter().flatten() {
+        let candidates = self.candidates.get(id).into_iter().flatten();
+        for sequence in candidates.chain(self.encoded.get(id)) {
             let record = self.record(*sequence)?;
             if record.id == *id {
                 return Ok(Some(record));
@@ -235,12 +241,16 @@ impl Batcher {
     }
 
     /// Numbers and encodes an append that was judged new, on top of the given versions.
-    pub(crate) fn encode(&mut self, append: &Append, before: &[Version], stamp: Stamp) -> Receipt {
+    pub(crate) fn encode(
+        &mut self,
+        append: &Append,
+        mut versions: Versions,
+        stamp: Stamp,
+    ) -> Receipt {
         let first = self.end.last.next();
         let mut left = append.event_count();
-        let mut versions = Vec::with_capacity(before.len());
-        for (write, before) in append.writes.iter().zip(before) {
-            let mut version = *before;
+        for (write, latest) in append.writes.iter().zip(&mut versions) {
+            let mut version = *latest;
             for event in &write.events {
                 left -= 1;
                 version = version.next();
@@ -265,12 +275,12 @@ impl Batcher {
                     id: event.id,
                     offset: to_u32(offset),
                 });
-                self.ids.entry(event.id).or_default().push(self.end.last);
+                self.encoded.insert(event.id, self.end.last);
             }
             if !write.events.is_empty() {
                 self.versions.insert(write.stream.clone(), version);
             }
-            versions.push(version);
+            *latest = version;
         }
         Receipt {
             first,

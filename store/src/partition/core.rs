@@ -121,7 +121,7 @@ impl Core {
             }
             Verdict::New(before) => match self.make_room(append) {
                 Ok(()) => {
-                    let receipt = self.batcher.encode(append, &before, stamp);
+                    let receipt = self.batcher.encode(append, before, stamp);
                     self.done(append, receipt)
                 }
                 Err(error) => Outcome::refused(error),

@@ -44,6 +44,8 @@ pub struct Config {
     pub node: NodeOptions,
     /// The pair that this node belongs to.
     pub pair: Option<PairSettings>,
+    /// Memory of the process beyond which [`run`](super::run) ends it; `None` for no limit.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// Why a configuration is refused.
@@ -114,6 +116,7 @@ impl Default for Config {
             heartbeat: Duration::from_millis(500),
             node: NodeOptions::default(),
             pair: None,
+            memory_bytes_max: None,
         }
     }
 }

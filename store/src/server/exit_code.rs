@@ -16,12 +16,14 @@
 //! | 11 | the operating system refused something | may help |
 //! | 12 | `verify` found a torn tail and no damage | – |
 //! | 13 | the node must not be, or go on, in its pair like this | does not help |
+//! | 14 | a log lacks what readers of the running process may have read | helps, with the command |
+//! | 15 | the process took more memory than `--memory-max` allows | helps |
 
 use super::admin::AdminError;
 use super::lifecycle::Fatal;
 use super::start::{RunError, StartError};
 use crate::pair::PairError;
-use crate::{OpenError, StoreError};
+use crate::{OpenError, ReadError, StoreError};
 
 /// A command was refused.
 pub const EXIT_REFUSED: u8 = 1;
@@ -50,6 +52,10 @@ pub const EXIT_SYSTEM: u8 = 11;
 pub const EXIT_TORN_TAIL: u8 = 12;
 /// The node must not be, or go on, in its pair like this.
 pub const EXIT_PAIR: u8 = 13;
+/// A log lacks what readers of the running process may have read (`AHEAD_OF_LOG`).
+pub const EXIT_CUT: u8 = 14;
+/// The process took more memory than it may.
+pub const EXIT_MEMORY: u8 = 15;
 
 /// The code of a process that ended with this error.
 #[must_use]
@@ -58,6 +64,7 @@ pub fn of_run(error: &RunError) -> u8 {
         RunError::Fatal(Fatal::Poisoned { .. }) => EXIT_POISONED,
         RunError::Fatal(Fatal::Thread { .. }) => EXIT_THREAD,
         RunError::Fatal(Fatal::Pair(_)) => EXIT_PAIR,
+        RunError::Fatal(Fatal::Memory(_)) => EXIT_MEMORY,
         RunError::Start(error) => of_start(error),
     }
 }
@@ -122,6 +129,9 @@ fn of_store(error: &StoreError) -> u8 {
         | StoreError::Exists { .. }
         | StoreError::Attached { .. }
         | StoreError::FolderExists { .. } => EXIT_REFUSED,
+        StoreError::Cut { .. } | StoreError::Forgotten { .. } => EXIT_CUT,
+        StoreError::Read(ReadError::Io { .. }) => EXIT_SYSTEM,
+        StoreError::Read(_) => EXIT_DAMAGED,
         StoreError::Open(error) => of_open(error),
     }
 }

@@ -26,7 +26,6 @@ pub(crate) mod directory;
 pub mod exit_code;
 mod feed;
 pub(crate) mod lifecycle;
-mod link;
 mod plain;
 mod reading;
 pub(crate) mod reign;
@@ -39,8 +38,8 @@ pub mod units;
 /// The machine that keeps a client's appends in order, for those who drive it without a socket.
 pub mod machines {
     pub use super::answer::Answer;
-    pub use super::link::LinkNumber;
     pub use super::session::{Arrival, Decision, SessionLimits, SessionTable};
+    pub use broker::link::LinkNumber;
 }
 
 pub use self::lifecycle::Fatal;

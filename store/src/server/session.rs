@@ -17,9 +17,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use broker::dialect::SessionId;
+use broker::link::LinkNumber;
 
 use super::answer::Answer;
-use super::link::LinkNumber;
 
 /// Answers that are kept per session: as many as a client may have under way.
 const ANSWERS_KEPT: usize = 16;

@@ -1,13 +1,13 @@
 //! Starts the loops in order, and stops them in order.
 
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use broker::dialect::LinkSettings;
-use broker::net::{self, BindError, Endpoint, Stop, TICK, Waker};
+use broker::net::{self, BindError, Endpoint, Stop};
+use broker::process::{self, Running, announce};
 use thiserror::Error;
 
 use super::admin::{AdminError, AdminLoop};
@@ -24,9 +24,6 @@ use super::units::StoreSpec;
 use super::{Identity, Places};
 use crate::pair::{PairError, PairLoop, PairShared};
 use crate::{Node, OpenError, Store, StoreError};
-
-/// How often a starting process looks whether a broker knows it.
-const SERVING_CHECK: Duration = Duration::from_millis(20);
 
 /// Why a process could not start serving.
 #[derive(Debug, Error)]
@@ -84,26 +81,14 @@ pub enum StartError {
 }
 
 /// Why a running process ended other than cleanly.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// It could not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// It had to stop.
-    #[error(transparent)]
-    Fatal(#[from] Fatal),
-}
+pub type RunError = process::RunError<StartError, Fatal>;
 
 /// A serving process. Dropping it stops everything.
 pub struct Handle {
-    node: Option<Arc<Node>>,
-    lifecycle: Lifecycle,
+    running: Running<Fatal>,
     replay: Endpoint,
     feed: Endpoint,
     pair_listen: Option<Endpoint>,
-    /// Stops before the others.
-    append: Option<JoinHandle<()>>,
-    others: Vec<JoinHandle<()>>,
 }
 
 impl Handle {
@@ -128,19 +113,28 @@ impl Handle {
     /// Waits until a broker has taken our registrations; `false` if that takes too long.
     #[must_use]
     pub fn wait_serving(&self, timeout: Duration) -> bool {
-        self.lifecycle.wait_serving(timeout)
+        self.running.wait_serving(timeout)
     }
 
     /// Answers what is under way, says goodbye to the brokers, ends all threads, closes the log.
     ///
     /// # Errors
     /// [`Fatal`] if the process had to stop.
-    pub fn stop(mut self) -> Result<(), Fatal> {
-        self.end();
-        self.lifecycle.fatal().map_or(Ok(()), Err)
+    pub fn stop(self) -> Result<(), Fatal> {
+        self.running.stop()
     }
+}
 
-    fn end(&mut self) {
+/// What is to be ended in this order, also if a start comes to nothing.
+struct Threads {
+    lifecycle: Lifecycle,
+    append: Option<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+    node: Arc<Node>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
         self.lifecycle.intake.request();
         // A thread that panicked has said so to the lifecycle.
         if let Some(append) = self.append.take() {
@@ -150,15 +144,7 @@ impl Handle {
         for thread in self.others.drain(..) {
             let _ = thread.join();
         }
-        if let Some(node) = self.node.take() {
-            node.close();
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.end();
+        self.node.close();
     }
 }
 
@@ -178,31 +164,16 @@ impl Drop for Handle {
 /// # Errors
 /// [`RunError`] says what to do.
 pub fn run(config: &Config) -> Result<(), RunError> {
-    let stop = net::stop_on_signals().map_err(StartError::from)?;
-    let waker = Waker::new().map_err(StartError::from)?;
-    stop.register(&waker);
-    let handle = start_with(config, stop.clone())?;
-    announce(&format!("replay {}", handle.replay()));
-    announce(&format!("feed {}", handle.feed()));
-    if let Some(pair_listen) = handle.pair_listen() {
-        announce(&format!("pair-listen {pair_listen}"));
-    }
-    let mut serving = false;
-    while !stop.is_requested() {
-        if !serving && handle.wait_serving(Duration::ZERO) {
-            announce("serving");
-            serving = true;
+    let start = |stop| {
+        let handle = start_with(config, stop)?;
+        announce(format_args!("starlog-store replay {}", handle.replay));
+        announce(format_args!("starlog-store feed {}", handle.feed));
+        if let Some(pair_listen) = &handle.pair_listen {
+            announce(format_args!("starlog-store pair-listen {pair_listen}"));
         }
-        let pause = if serving { TICK } else { SERVING_CHECK };
-        net::poll(&mut [waker.poll_item()], Some(pause)).map_err(StartError::from)?;
-    }
-    handle.stop().map_err(Into::into)
-}
-
-fn announce(what: &str) {
-    let mut out = std::io::stdout().lock();
-    // Whoever started us may have closed our output; serving matters more.
-    let _ = writeln!(out, "starlog-store {what}").and_then(|()| out.flush());
+        Ok(handle.running)
+    };
+    process::run(start, || announce("starlog-store serving"), config.memory_bytes_max)
 }
 
 /// Starts serving, in threads of its own.
@@ -236,22 +207,15 @@ fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
     if config.brokers.is_empty() {
         lifecycle.now_serving();
     }
-    let mut handle = Handle {
-        node: Some(node.clone()),
-        lifecycle: lifecycle.clone(),
-        replay,
-        feed,
-        pair_listen: None,
-        append: None,
-        others: Vec::new(),
-    };
+    let (append, others) = (None, Vec::new());
+    let mut threads = Threads { lifecycle: lifecycle.clone(), append, others, node: node.clone() };
     let shared = (&directory, &lifecycle);
     let (reign, pair_loop) = reign(config, &context, (&node, &directory, &lifecycle))?;
-    handle.pair_listen = reign.pair().map(|pair| pair.listen().clone());
+    let pair_listen = reign.pair().map(|pair| pair.listen().clone());
     let identity = Identity { reign, durability: config.node.durability };
     let admin = AdminLoop::bind(&config.data, (node, identity.clone()), shared)?;
     let (reads, reader) = ReadThread::start(&lifecycle)?;
-    handle.others.push(reader);
+    threads.others.push(reader);
     let heartbeat = config.broker_heartbeat();
     let settings = AppendSettings {
         brokers: config.brokers.clone(),
@@ -268,14 +232,15 @@ fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
     let replay_loop = ReplayLoop::new(replay_socket, asked, shared, reads.clone())?;
     let feed_loop = FeedLoop::new(feed_socket, (identity, config.heartbeat), shared)?;
     let append_loop = AppendLoop::new(&context, settings, shared, reads)?;
-    handle.others.push(lifecycle.spawn("store-replay", move || replay_loop.run())?);
-    handle.others.push(lifecycle.spawn("store-feed", move || feed_loop.run())?);
-    handle.others.push(lifecycle.spawn("store-admin", move || admin.run())?);
-    handle.append = Some(lifecycle.spawn("store-append", move || append_loop.run())?);
+    threads.others.push(lifecycle.spawn("store-replay", move || replay_loop.run())?);
+    threads.others.push(lifecycle.spawn("store-feed", move || feed_loop.run())?);
+    threads.others.push(lifecycle.spawn("store-admin", move || admin.run())?);
+    threads.append = Some(lifecycle.spawn("store-append", move || append_loop.run())?);
     if let Some(pair_loop) = pair_loop {
-        handle.others.push(lifecycle.spawn("store-pair", move || pair_loop.run())?);
+        threads.others.push(lifecycle.spawn("store-pair", move || pair_loop.run())?);
     }
-    Ok(handle)
+    let running = Running::new(&lifecycle, move || drop(threads));
+    Ok(Handle { running, replay, feed, pair_listen })
 }
 
 /// Who leads at first: this node if it has no peer, nobody before the pair has decided.

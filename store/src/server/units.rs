@@ -40,17 +40,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
 /// # Errors
 /// [`UnitError::Size`].
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
-    let scaled = number_and_unit(text).and_then(|(number, unit)| {
-        let scale: u64 = match unit {
-            "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return None,
-        };
-        number.checked_mul(scale)
-    });
-    scaled.ok_or_else(|| UnitError::Size(text.to_owned()))
+    broker::config::parse_size(text).map_err(|_| UnitError::Size(text.to_owned()))
 }
 
 /// Reads a duration, for example `500ms`.

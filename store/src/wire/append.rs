@@ -24,7 +24,9 @@ use uuid::Uuid;
 
 use super::cursor::Cursor;
 use super::{Refusal, WireError};
-use crate::event::{ContentType, EventId, ExpectedVersion, NewEvent, Sequence, Signature, Version};
+use crate::event::{
+    ContentType, EventId, ExpectedVersion, NewEvent, Sequence, Signature, Version, Versions,
+};
 use crate::names::{EventType, StreamName};
 pub use crate::partition::{Durability, StreamWrite};
 
@@ -82,7 +84,7 @@ pub struct AppendDone {
     /// Sequence of its last record (inclusive).
     pub last: Sequence,
     /// Newest version of each written stream, in the order of the writes.
-    pub versions: Vec<Version>,
+    pub versions: Versions,
     /// Durability that it has reached.
     pub durability: Durability,
     /// Whether it was in the log already, from an earlier attempt.
@@ -324,7 +326,7 @@ fn decode_result(cursor: &mut Cursor) -> Result<AppendResult, WireError> {
             let last = Sequence(cursor.u64("last sequence")?);
             let count = usize::from(cursor.u16("number of writes")?);
             cursor.check_count(count, 8, "versions")?;
-            let mut versions = Vec::with_capacity(count);
+            let mut versions = Versions::with_capacity(count);
             for _ in 0..count {
                 versions.push(Version(cursor.u64("version")?));
             }

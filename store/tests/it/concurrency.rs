@@ -71,7 +71,7 @@ fn one_thread_s_appends_keep_their_order_among_others() {
                 assert_eq!(results.len(), 200);
                 for (number, result) in results {
                     let receipt = result[0].as_ref().unwrap_or_else(|error| panic!("{error}"));
-                    assert_eq!(receipt.versions, [Version(number + 1)]);
+                    assert_eq!(receipt.versions.as_slice(), [Version(number + 1)]);
                 }
             })
         })

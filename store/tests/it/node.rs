@@ -227,6 +227,86 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// What is refused because readers stood at the first sequence, and the log ended at the second.
+#[track_caller]
+fn cut(result: Result<Store, StoreError>) -> (u64, u64) {
+    match result {
+        Err(StoreError::Cut { stood, end, .. }) => (stood.0, end.0),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Puts a copy in the place of a folder.
+fn replace(folder: &Path, copy: &Path) {
+    std::fs::remove_dir_all(folder).unwrap();
+    copy_folder(copy, folder);
+}
+
+fn spoil_segments(partition: &Path) {
+    for entry in std::fs::read_dir(partition).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "segment") {
+            std::fs::write(path, [7; 8192]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_log_that_comes_back_goes_on_from_where_it_was() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (node, store) = open(dir.path());
+    append(&store, "1").unwrap();
+    drop((node, store));
+    // Two nodes that go on with one history, in the same epoch.
+    std::fs::remove_dir(other.path()).unwrap();
+    copy_folder(dir.path(), other.path());
+    let earlier = dir.path().join("earlier");
+    copy_folder(&dir.path().join("orders"), &earlier);
+    let (node, store) = open(dir.path());
+    append(&store, "2").unwrap();
+    let (fork, forked) = open(other.path());
+    append(&forked, "another 2").unwrap();
+    append(&forked, "3").unwrap();
+    assert_eq!(fork.epoch(), node.epoch());
+    drop((fork, forked));
+
+    let (orders, folder) = (name("orders"), dir.path().join("orders"));
+    let newest = dir.path().join("newest");
+    node.detach_store(&orders).unwrap();
+    let incarnation = node.incarnation();
+    copy_folder(&folder, &newest);
+    replace(&folder, &earlier);
+    assert_eq!(cut(node.attach_store(&orders)), (2, 1));
+    replace(&folder, &other.path().join("orders"));
+    let refused = node.attach_store(&orders);
+    let sentence = refused.as_ref().unwrap_err().to_string();
+    assert!(sentence.contains("does not hold what they have read"), "{sentence}");
+    assert_eq!(cut(refused), (2, 3));
+    assert!(matches!(node.store(&orders), Err(StoreError::Detached { .. })));
+    assert_eq!(node.incarnation(), incarnation, "nothing has come of it");
+
+    // A log that can't be opened is not served, and its end is not forgotten over it.
+    spoil_segments(&folder.join("0"));
+    let damaged = node.attach_store(&orders).unwrap();
+    assert_eq!((damaged.hosted().count(), damaged.problems().len()), (0, 1));
+    node.detach_store(&orders).unwrap();
+    replace(&folder, &earlier);
+    assert_eq!(cut(node.attach_store(&orders)), (2, 1));
+
+    replace(&folder, &newest);
+    let store = node.attach_store(&orders).unwrap();
+    append(&store, "3").unwrap();
+    assert_eq!(all(&store).len(), 3);
+    node.remove_store(&orders).unwrap();
+    assert_eq!(cut(node.create_store(&orders, 1, 0..=0)), (3, 0));
+    assert!(node.stores().is_empty());
+    drop((node, store, damaged));
+
+    let node = Node::open(dir.path(), &options()).unwrap();
+    let store = node.create_store(&orders, 1, 0..=0).unwrap();
+    assert_eq!(all(&store).len(), 0);
+}
+
 #[test]
 fn a_crash_while_stores_come_and_go_leaves_each_there_or_not() {
     let dir = Path::new("/node");

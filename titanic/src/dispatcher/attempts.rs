@@ -10,7 +10,7 @@ use super::outcome::{NotSent, Outcome, judge};
 use super::service::{ASK_EVERY, Service, registered_name};
 use super::{Attempt, DispatchOutput, Dispatcher, Stage};
 use crate::intent::Intent;
-use crate::protocol::{CallFailure, CallTicket, Now};
+use crate::protocol::{Call, CallFailure, CallTicket, Now};
 
 impl Dispatcher {
     pub(super) fn call(
@@ -51,7 +51,8 @@ impl Dispatcher {
         }
         let service = registered_name(&name, seat.is_aware()).into();
         let (broker, timeout) = (seat.broker, self.settings.attempt_timeout);
-        outputs.push(DispatchOutput::Call { ticket, broker, service, body: frames, timeout });
+        let call = Call { ticket, broker, service, body: frames, timeout };
+        outputs.push(DispatchOutput::Call(call));
     }
 
     pub(super) fn called(

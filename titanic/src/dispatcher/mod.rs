@@ -27,7 +27,7 @@ use client::command::{Body, CommandId};
 
 use self::service::{ASK_EVERY, Seat, Service, registered_name, seat_of};
 use crate::intent::Intent;
-use crate::protocol::{CallFailure, CallTicket, Now, Settings};
+use crate::protocol::{Call, CallFailure, CallTicket, Inquiry, Now, Settings};
 
 /// Most questions to brokers that are not answered; services take turns.
 const ASKS_MAX: usize = 256;
@@ -99,17 +99,8 @@ pub(crate) enum DispatchOutput {
     },
     /// Hand in the command's body.
     Fetch(CommandId),
-    Call {
-        ticket: CallTicket,
-        broker: usize,
-        service: Arc<str>,
-        body: Vec<Bytes>,
-        timeout: Duration,
-    },
-    Ask {
-        broker: usize,
-        service: Arc<str>,
-    },
+    Call(Call),
+    Ask(Inquiry),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -429,7 +420,7 @@ impl Dispatcher {
         for broker in &self.brokers {
             for is_aware in [true, false] {
                 let service = registered_name(name, is_aware).into();
-                outputs.push(DispatchOutput::Ask { broker: *broker, service });
+                outputs.push(DispatchOutput::Ask(Inquiry { broker: *broker, service }));
             }
         }
     }

@@ -60,7 +60,7 @@ impl Bench {
         self.dispatcher.handle(self.now, input, &mut outputs);
         for output in outputs {
             match output {
-                DispatchOutput::Ask { broker, service } => {
+                DispatchOutput::Ask(Inquiry { broker, service }) => {
                     let is_there = |(at, name): &(usize, &str)| *at == broker && *name == &*service;
                     let present = Some(self.workers.iter().any(is_there));
                     self.give(DispatchInput::Presence { broker, service, present });
@@ -87,7 +87,7 @@ impl Bench {
     /// The command is with a worker.
     fn sent(&mut self, number: u128, service: &str) -> &mut Bench {
         self.queue(number, service).committed(number, 1).body(number);
-        assert!(matches!(self.outputs.last(), Some(DispatchOutput::Call { .. })));
+        assert!(matches!(self.outputs.last(), Some(DispatchOutput::Call(_))));
         self.take();
         self
     }
@@ -134,13 +134,13 @@ fn a_command_goes_to_its_worker_and_the_reply_is_kept() {
     let mut bench = Bench::new(&[(0, "echo")]);
     assert_eq!(bench.queue(1, "echo").take(), [dispatch(1, 1)]);
     assert_eq!(bench.committed(1, 1).take(), [DispatchOutput::Fetch(command(1))]);
-    let call = DispatchOutput::Call {
+    let call = DispatchOutput::Call(Call {
         ticket: ticket(1, 1),
         broker: 0,
         service: "echo".into(),
         body: body().into_frames(),
         timeout: Duration::from_secs(60),
-    };
+    });
     assert_eq!(bench.body(1).take(), [call]);
     let result = Ok(vec![Bytes::from_static(b"done")]);
     bench.give(DispatchInput::Called { ticket: ticket(1, 1), result });
@@ -168,8 +168,8 @@ fn nothing_is_sent_before_its_dispatched_is_committed() {
 fn workers_that_want_to_know_come_first() {
     let mut bench = Bench::new(&[(0, "echo"), (1, "echo+titanic")]);
     bench.queue(1, "echo").committed(1, 1).take();
-    let [DispatchOutput::Call { broker: 1, service, body: frames, .. }] = &bench.body(1).take()[..]
-    else {
+    let taken = bench.body(1).take();
+    let [DispatchOutput::Call(Call { broker: 1, service, body: frames, .. })] = &taken[..] else {
         panic!("no call");
     };
     assert_eq!(&**service, "echo+titanic");
@@ -345,7 +345,7 @@ fn a_lost_broker_takes_its_workers_along() {
     let mut bench = Bench::new(&[(0, "echo"), (1, "echo")]);
     bench.queue(1, "echo").committed(1, 1).take();
     bench.give(DispatchInput::BrokerDown(0)).body(1);
-    assert!(matches!(bench.take()[..], [DispatchOutput::Call { broker: 1, .. }]));
+    assert!(matches!(bench.take()[..], [DispatchOutput::Call(Call { broker: 1, .. })]));
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_hundred_thousand_dead_services_cost_little() {
         bench.dispatcher.handle(bench.now, DispatchInput::Tick, &mut outputs);
         ticks += outputs.len();
         for output in outputs {
-            if let DispatchOutput::Ask { broker, service } = output {
+            if let DispatchOutput::Ask(Inquiry { broker, service }) = output {
                 bench.give(DispatchInput::Presence { broker, service, present: Some(false) });
             }
         }

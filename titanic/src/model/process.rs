@@ -14,8 +14,8 @@ use client::{ExpectedVersion, PartitionNumber, Sequence};
 use uuid::Uuid;
 
 use crate::protocol::{
-    AppendFailure, AppendTicket, Ask, CallTicket, Door, FindTicket, Input, Now, Output, RequestKey,
-    RequestTicket, Settings,
+    AppendFailure, AppendTicket, Ask, CallTicket, Door, FindTicket, Input, Inquiry, Now, Output,
+    RequestKey, RequestTicket, Settings,
 };
 use crate::record::{Entry, Logged};
 use crate::titanic::Titanic;
@@ -211,8 +211,8 @@ impl Process {
                 let command = ticket.read.command();
                 self.finds.push((ticket, command));
             }
-            Output::Call { ticket, .. } => self.calls.push(ticket),
-            Output::Ask { broker, service } => {
+            Output::Call(call) => self.calls.push(call.ticket),
+            Output::Ask(Inquiry { broker, service }) => {
                 let present = Some(!service.ends_with("+titanic"));
                 inputs.push(Input::Presence { broker, service, present });
             }

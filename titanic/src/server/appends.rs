@@ -1,10 +1,10 @@
 //! Appends: what the machine wants written, and what the store made of it in the machine's words.
 
 use broker::error_code::{ErrorCode, Outcome};
+use broker::net::Queue;
 use client::{AppendError, AppendReceipt, ExpectedVersion, StoreHandle};
 
 use super::event_loop::Event;
-use super::lifecycle::Queue;
 use crate::{AppendFailure, AppendTicket, Entry};
 
 /// Has an entry appended; one [`Event::Appended`] follows.

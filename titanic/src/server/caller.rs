@@ -12,12 +12,11 @@ use broker::dialect::{
     ServiceName, SessionId, decode_body, flags,
 };
 use broker::error_code::ErrorCode;
-use broker::net::Frames;
+use broker::net::{Frames, Wire};
 use bytes::Bytes;
-use zmq::Socket;
+use zmq::{Context, Socket};
 
-use super::wire::Wire;
-use crate::{CallFailure, CallTicket};
+use crate::{Call, CallFailure, CallTicket};
 
 /// The broker answers when a call's time is over; only if it does not, we do.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
@@ -52,14 +51,6 @@ struct UnderWay {
 enum What {
     Call(CallTicket),
     Question(Arc<str>),
-}
-
-/// What a call is made of.
-pub(super) struct Call {
-    pub(super) ticket: CallTicket,
-    pub(super) service: Arc<str>,
-    pub(super) body: Frames,
-    pub(super) timeout: Duration,
 }
 
 /// What the loop has to know of.
@@ -100,8 +91,13 @@ impl Caller {
     ///
     /// # Errors
     /// The socket failed, or cannot be made.
-    pub(super) fn turn(&mut self, now: Instant, messages_max: usize) -> Result<usize, zmq::Error> {
-        if self.wire.open_when_due(now)? {
+    pub(super) fn turn(
+        &mut self,
+        context: &Context,
+        now: Instant,
+        messages_max: usize,
+    ) -> Result<usize, zmq::Error> {
+        if self.wire.open_when_due(context, now)? {
             self.give(now, ClientInput::Opened { session: SessionId::random() })?;
         }
         self.give(now, ClientInput::Tick)?;
@@ -125,7 +121,7 @@ impl Caller {
     /// # Errors
     /// The socket failed.
     pub(super) fn call(&mut self, now: Instant, call: Call) -> Result<(), zmq::Error> {
-        let Call { ticket, service, body, timeout } = call;
+        let Call { ticket, service, body, timeout, .. } = call;
         match ServiceName::new(service.as_bytes().to_vec()) {
             None => {
                 let text = format!("`{service}` is no name of a service");

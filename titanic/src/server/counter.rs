@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use broker::dialect::{
-    LinkSettings, Registration, ServiceName, SessionId, Window, WorkerInput, WorkerLink,
-    WorkerOffer, WorkerOutput, WorkerReply, WorkerRequest,
+    Registration, ServiceName, SessionId, Window, WorkerInput, WorkerOffer, WorkerReply,
+    WorkerRequest,
 };
+use broker::link::{BrokerLink, LinkEvent};
 use broker::net::Frames;
-use zmq::Socket;
+use zmq::{Context, Socket};
 
-use super::wire::Wire;
 use crate::{Door, RequestTicket};
 
 /// Requests of one service that a broker may leave with us. A parked fetch keeps its place until
@@ -19,26 +19,13 @@ const WINDOW_MESSAGES: u64 = 16_384;
 /// Body bytes of one service that a broker may leave with us.
 pub(super) const WINDOW_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Which of the process's brokers, and of how many: tickets are numbered so that they tell.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    number: u64,
-    of: u64,
-}
-
-impl Place {
-    /// The places at so many brokers.
-    pub(super) fn all(brokers: usize) -> impl Iterator<Item = Self> {
-        let of = u64::try_from(brokers).unwrap_or(u64::MAX);
-        (0..of).map(move |number| Self { number, of })
-    }
-}
-
 /// The counter at one broker: what is asked there is answered there.
 pub(super) struct Counter {
-    place: Place,
-    wire: Wire,
-    link: WorkerLink,
+    link: BrokerLink,
+    /// Which of the process's brokers it is, and of how many: tickets are numbered so that they
+    /// tell.
+    number: u64,
+    brokers: u64,
     next_ticket: u64,
     /// What was asked in this conversation and is not answered yet.
     asked: HashMap<RequestTicket, Asked>,
@@ -57,26 +44,21 @@ struct Asked {
 pub(super) enum CounterEvent {
     /// A request; its answer goes to this counter.
     Request(RequestTicket, WorkerRequest),
-    /// The broker listens, and knows what is offered.
-    Up,
     /// Nobody hears the answer any more: the conversation is over.
     Forget(RequestTicket),
 }
 
 impl Counter {
-    pub(super) fn new(place: Place, wire: Wire, settings: LinkSettings) -> Self {
-        Self {
-            place,
-            wire,
-            link: WorkerLink::new(settings),
-            next_ticket: place.number,
-            asked: HashMap::new(),
-            events: Vec::new(),
-        }
+    /// The counter at the end of a link, one of those to so many brokers.
+    pub(super) fn new(link: BrokerLink, brokers: usize) -> Self {
+        let count = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        let (number, brokers) = (count(link.number().0), count(brokers));
+        let (asked, events) = (HashMap::new(), Vec::new());
+        Self { link, number, brokers, next_ticket: number, asked, events }
     }
 
     pub(super) const fn socket(&self) -> Option<&Socket> {
-        self.wire.socket()
+        self.link.socket()
     }
 
     /// Whether the broker listens.
@@ -85,7 +67,7 @@ impl Counter {
     }
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.link.deadline().into_iter().chain(self.wire.deadline(now)).min()
+        self.link.deadline(now)
     }
 
     /// Offers all of Titanic's services, in this conversation and in those to come.
@@ -109,18 +91,17 @@ impl Counter {
     ///
     /// # Errors
     /// The socket failed, or cannot be made.
-    pub(super) fn turn(&mut self, now: Instant, messages_max: usize) -> Result<usize, zmq::Error> {
-        if self.wire.open_when_due(now)? {
-            self.give(now, WorkerInput::Opened { session: SessionId::random() })?;
-        }
-        self.give(now, WorkerInput::Tick)?;
-        for received in 0..messages_max {
-            let Some(frames) = self.wire.receive()? else {
-                return Ok(received);
-            };
-            self.give(now, WorkerInput::Frames(frames))?;
-        }
-        Ok(messages_max)
+    pub(super) fn turn(
+        &mut self,
+        context: &Context,
+        now: Instant,
+        messages_max: usize,
+    ) -> Result<usize, zmq::Error> {
+        let mut events = Vec::new();
+        self.link.tick(context, now, &mut events)?;
+        let received = self.link.receive(messages_max, now, &mut events)?;
+        self.hear(events);
+        Ok(received)
     }
 
     /// What has happened since this was last called.
@@ -130,7 +111,7 @@ impl Counter {
 
     /// Whether a request with this ticket came in here.
     pub(super) const fn gave(&self, ticket: RequestTicket) -> bool {
-        ticket.0 % self.place.of == self.place.number
+        ticket.0 % self.brokers == self.number
     }
 
     /// Answers a request, if its asker still listens.
@@ -165,48 +146,36 @@ impl Counter {
     ///
     /// # Errors
     /// The socket failed.
-    pub(super) fn leave(mut self, now: Instant) -> Result<(), zmq::Error> {
-        self.give(now, WorkerInput::Goodbye)?;
-        self.wire.leave()
+    pub(super) fn leave(self, now: Instant) -> Result<(), zmq::Error> {
+        self.link.leave(now)
     }
 
     fn give(&mut self, now: Instant, input: WorkerInput) -> Result<(), zmq::Error> {
-        let mut outputs = Vec::new();
-        self.link.handle(now, input, &mut outputs);
-        for output in outputs {
-            match output {
-                WorkerOutput::Send(frames) => self.wire.push(frames),
-                WorkerOutput::Request(request) => self.note(request),
-                WorkerOutput::Up { broker } => {
-                    log::info!("registered at the broker {} ({broker})", self.wire.endpoint());
-                    self.events.push(CounterEvent::Up);
-                }
-                WorkerOutput::Reopen { at } => self.close(at),
-                WorkerOutput::Refused { service, code, error } => {
-                    let (broker, message) = (self.wire.endpoint(), &error.message);
-                    log::warn!("{broker} refuses {service}: {} {message}", code.as_str());
+        let mut events = Vec::new();
+        self.link.give(now, input, &mut events)?;
+        self.hear(events);
+        Ok(())
+    }
+
+    fn hear(&mut self, events: Vec<LinkEvent>) {
+        for event in events {
+            match event {
+                LinkEvent::Request(request) => self.note(request),
+                LinkEvent::Down => {
+                    let asked = self.asked.drain();
+                    self.events.extend(asked.map(|(ticket, _)| CounterEvent::Forget(ticket)));
                 }
                 // Only partitions are voted about.
-                WorkerOutput::Vote { .. } => {}
+                LinkEvent::Up | LinkEvent::Vote => {}
             }
         }
-        if self.wire.is_stuck() {
-            log::warn!("{} takes nothing any more: connecting anew", self.wire.endpoint());
-            self.close(now);
-        }
-        self.wire.flush()
     }
 
     fn note(&mut self, request: WorkerRequest) {
         let ticket = RequestTicket(self.next_ticket);
-        self.next_ticket += self.place.of;
+        self.next_ticket += self.brokers;
         let (session, service) = (request.session, request.service.clone());
         self.asked.insert(ticket, Asked { session, service, number: request.number });
         self.events.push(CounterEvent::Request(ticket, request));
-    }
-
-    fn close(&mut self, open_at: Instant) {
-        self.events.extend(self.asked.drain().map(|(ticket, _)| CounterEvent::Forget(ticket)));
-        self.wire.close(open_at);
     }
 }

@@ -11,23 +11,22 @@
 //!
 //! The loop decides nothing. It hands in what has come, carries out what comes out, and sleeps.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use broker::net::{self, TICK, Waker};
+use broker::net::{self, Queue, TICK, Waker};
 use client::{Checkpoint, Sequence, StoreHandle};
 use crossbeam_channel::Receiver;
-use zmq::{POLLIN, PollItem};
+use zmq::{Context, POLLIN, PollItem};
 
 use super::appends;
-use super::caller::{Call, Caller, CallerEvent};
+use super::caller::{Caller, CallerEvent};
 use super::counter::{Counter, CounterEvent};
 use super::follower::{Followed, Follower};
 use super::keeper::Keeper;
-use super::lifecycle::{Lifecycle, Queue};
+use super::lifecycle::Lifecycle;
 use super::readers::{Job, Readers};
 use crate::{AppendFailure, AppendTicket, Ask, Door, FindTicket, Input, Logged, Now, Output};
-use crate::{RequestKey, RequestTicket, Titanic};
+use crate::{Inquiry, RequestKey, RequestTicket, Titanic};
 
 /// Messages taken from one socket before the others have their turn.
 const ROUND_MESSAGES: usize = 64;
@@ -60,6 +59,7 @@ pub(super) enum Event {
 pub(super) struct EventLoop {
     pub(super) machine: Titanic,
     pub(super) store: StoreHandle,
+    pub(super) context: Context,
     pub(super) counters: Vec<Counter>,
     pub(super) callers: Vec<Caller>,
     pub(super) follower: Follower,
@@ -98,7 +98,7 @@ impl EventLoop {
     /// # Errors
     /// A socket failed.
     pub(super) fn run(mut self) -> Result<(), zmq::Error> {
-        while !self.lifecycle.stop.is_requested() {
+        while !self.lifecycle.stop().is_requested() {
             self.round()?;
         }
         if self.lifecycle.fatal().is_none() {
@@ -145,7 +145,7 @@ impl EventLoop {
     fn hear_counters(&mut self, now: Now, outputs: &mut Vec<Output>) -> Result<bool, zmq::Error> {
         let mut busy = false;
         for counter in &mut self.counters {
-            busy |= counter.turn(now.instant, ROUND_MESSAGES)? > 0;
+            busy |= counter.turn(&self.context, now.instant, ROUND_MESSAGES)? > 0;
             for event in counter.take_events() {
                 let input = match event {
                     CounterEvent::Request(ticket, request) => {
@@ -156,7 +156,6 @@ impl EventLoop {
                         Input::Request { ticket, ask, left: request.time_left }
                     }
                     CounterEvent::Forget(ticket) => Input::Forget(ticket),
-                    CounterEvent::Up => continue,
                 };
                 self.machine.handle(now, input, outputs);
             }
@@ -170,7 +169,7 @@ impl EventLoop {
     fn hear_callers(&mut self, now: Now, outputs: &mut Vec<Output>) -> Result<bool, zmq::Error> {
         let mut busy = false;
         for (broker, caller) in self.callers.iter_mut().enumerate() {
-            busy |= caller.turn(now.instant, ROUND_MESSAGES)? > 0;
+            busy |= caller.turn(&self.context, now.instant, ROUND_MESSAGES)? > 0;
             for event in caller.take_events() {
                 busy = true;
                 let input = match event {
@@ -249,14 +248,14 @@ impl EventLoop {
                 Output::Find { ticket, stream, ids } => {
                     self.readers.find(Job { ticket, stream, ids });
                 }
-                Output::Call { ticket, broker, service, body, timeout } => {
-                    if let Some(caller) = self.callers.get_mut(broker) {
-                        caller.call(now, Call { ticket, service, body, timeout })?;
+                Output::Call(call) => {
+                    if let Some(caller) = self.callers.get_mut(call.broker) {
+                        caller.call(now, call)?;
                     }
                 }
-                Output::Ask { broker, service } => {
+                Output::Ask(Inquiry { broker, service }) => {
                     if let Some(caller) = self.callers.get_mut(broker) {
-                        caller.ask(now, Arc::clone(&service))?;
+                        caller.ask(now, service)?;
                     }
                 }
                 Output::Answer { ticket, body } => self.answer(now, ticket, body)?,

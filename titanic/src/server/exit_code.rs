@@ -11,6 +11,7 @@
 //! | 7 | the store cannot be followed | may help |
 //! | 10 | a thread failed | helps; report it |
 //! | 11 | the operating system refused something | may help |
+//! | 15 | the process took more memory than `--memory-max` allows | helps |
 
 use super::keeper::KeeperError;
 use super::lifecycle::Fatal;
@@ -32,6 +33,8 @@ pub const EXIT_VIEW: u8 = 7;
 pub const EXIT_THREAD: u8 = 10;
 /// The operating system refused something.
 pub const EXIT_SYSTEM: u8 = 11;
+/// The process took more memory than it may.
+pub const EXIT_MEMORY: u8 = 15;
 
 /// The code of a process that ended with this error.
 #[must_use]
@@ -45,5 +48,6 @@ pub fn of_run(error: &RunError) -> u8 {
         RunError::Fatal(Fatal::Cut(_)) => EXIT_CUT,
         RunError::Fatal(Fatal::View(_)) => EXIT_VIEW,
         RunError::Fatal(Fatal::Thread { .. }) => EXIT_THREAD,
+        RunError::Fatal(Fatal::Memory(_)) => EXIT_MEMORY,
     }
 }

@@ -25,7 +25,6 @@ mod lifecycle;
 mod page_tests;
 mod readers;
 mod start;
-mod wire;
 
 pub use self::keeper::KeeperError;
 pub use self::lifecycle::Fatal;

@@ -3,11 +3,12 @@
 use std::io;
 use std::thread::JoinHandle;
 
+use broker::net::Queue;
 use client::{EventId, StoreHandle, StreamName};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::event_loop::Event;
-use super::lifecycle::{Lifecycle, Queue};
+use super::lifecycle::Lifecycle;
 use crate::{FindTicket, Logged};
 
 /// Look-ups that go on at a time; each is a question to a store and its answer.

@@ -1,33 +1,34 @@
 //! Starts the threads in order, and stops them in order.
 
-use std::io::{self, Write};
-use std::thread::JoinHandle;
+use std::io;
 use std::time::Duration;
 
 use broker::dialect::LinkSettings;
-use broker::net::{self, Stop, TICK, Waker};
+use broker::link::{BrokerLink, LinkNumber};
+use broker::net::{self, Queue, Stop, Waker, Wire};
+use broker::process::{self, Running, announce};
 use client::command::Session;
 use client::{Client, ClientConfig, ConnectError, LookupError, StoreHandle};
 use thiserror::Error;
 
 use super::caller::Caller;
-use super::counter::{Counter, Place};
+use super::counter::Counter;
 use super::event_loop::{EventLoop, Keeping, Progress, clock};
 use super::follower::Follower;
 use super::keeper::{File, Keeper, KeeperError, Left};
-use super::lifecycle::{Fatal, Lifecycle, Queue};
+use super::lifecycle::{Fatal, Lifecycle};
 use super::readers::Readers;
-use super::wire::Wire;
 use crate::config::{Config, ConfigError};
 use crate::{Input, Settings, Titanic};
 
-/// How often a starting process looks whether it serves already.
-const SERVING_CHECK: Duration = Duration::from_millis(20);
 /// How long a broker may take to say which stores there are.
 const TOPOLOGY_WAIT: Duration = Duration::from_millis(500);
 /// Pause before an absent store is looked for again, and how often people are told of it.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 const STORE_REMARK: Duration = Duration::from_secs(10);
+/// Messages that wait for a full socket. What may be under way, with a window for each service,
+/// keeps them far below this; a wire that gets here has lost its peer and is opened anew.
+const OUTBOX_MAX: usize = 65_536;
 
 /// Why a process could not start.
 #[derive(Debug, Error)]
@@ -47,53 +48,12 @@ pub enum StartError {
 }
 
 /// Why a running process ended other than cleanly.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// It could not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// It had to stop.
-    #[error(transparent)]
-    Fatal(#[from] Fatal),
-}
+pub type RunError = process::RunError<StartError, Fatal>;
 
-/// A running Titanic. Dropping it stops it.
-pub struct Handle {
-    lifecycle: Lifecycle,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Handle {
-    /// Waits until the view is at the head of the log and a broker knows the services; `false` if
-    /// that takes too long.
-    #[must_use]
-    pub fn wait_serving(&self, timeout: Duration) -> bool {
-        self.lifecycle.wait_serving(timeout)
-    }
-
-    /// Lets calls under way come to their end, releases what it has claimed, says goodbye.
-    ///
-    /// # Errors
-    /// [`Fatal`] if the process had to stop.
-    pub fn stop(mut self) -> Result<(), Fatal> {
-        self.end();
-        self.lifecycle.fatal().map_or(Ok(()), Err)
-    }
-
-    fn end(&mut self) {
-        self.lifecycle.stop.request();
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so to the lifecycle.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
+/// A running Titanic. It serves once the view is at the head of the log and a broker knows the
+/// services. Stopped, it lets calls under way come to their end, releases what it has claimed and
+/// says goodbye. Dropping it stops it.
+pub type Handle = Running<Fatal>;
 
 /// Keeps commands until SIGTERM or SIGINT, or until it must not go on.
 ///
@@ -103,27 +63,8 @@ impl Drop for Handle {
 /// # Errors
 /// [`RunError`] says what to do.
 pub fn run(config: &Config) -> Result<(), RunError> {
-    let stop = net::stop_on_signals().map_err(StartError::from)?;
-    let waker = Waker::new().map_err(StartError::from)?;
-    stop.register(&waker);
-    let handle = start_with(config, stop.clone())?;
-    let mut serving = false;
-    while !stop.is_requested() {
-        if !serving && handle.wait_serving(Duration::ZERO) {
-            announce(config);
-            serving = true;
-        }
-        let pause = if serving { TICK } else { SERVING_CHECK };
-        let mut items = [waker.poll_item()];
-        net::poll(&mut items, Some(pause)).map_err(|error| StartError::Resources(error.into()))?;
-    }
-    handle.stop().map_err(Into::into)
-}
-
-fn announce(config: &Config) {
-    let mut out = io::stdout().lock();
-    // Whoever started us may have closed our output; serving matters more.
-    let _ = writeln!(out, "starlog-titanic serving {}", config.store).and_then(|()| out.flush());
+    let serving = || announce(format_args!("starlog-titanic serving {}", config.store));
+    process::run(|stop| start_with(config, stop), serving, config.memory_bytes_max)
 }
 
 /// Starts in threads of its own. Broker and store need not be there yet.
@@ -154,10 +95,13 @@ fn start_with(config: &Config, stop: Stop) -> Result<Handle, StartError> {
     })?;
     let lifecycle = Lifecycle::new(stop);
     let waker = Waker::new()?;
-    lifecycle.stop.register(&waker);
+    lifecycle.stop().register(&waker);
     let setup = Setup { config: config.clone(), client, file, lifecycle: lifecycle.clone(), waker };
     let thread = lifecycle.spawn("titanic-loop", move || setup.run())?;
-    Ok(Handle { lifecycle, thread: Some(thread) })
+    Ok(Running::new(&lifecycle, move || {
+        // A thread that panicked has said so to the lifecycle.
+        let _ = thread.join();
+    }))
 }
 
 /// Why the loop ended.
@@ -195,7 +139,7 @@ impl Setup {
     fn find_store(&self) -> Result<Option<StoreHandle>, LoopError> {
         let name = self.config.store.as_str();
         let mut remark_at = clock() + STORE_REMARK;
-        while !self.lifecycle.stop.is_requested() {
+        while !self.lifecycle.stop().is_requested() {
             let topology = self.client.topology(TOPOLOGY_WAIT);
             if topology.as_ref().is_ok_and(|topology| topology.store(name).is_some()) {
                 match self.client.store(name) {
@@ -251,7 +195,6 @@ impl Setup {
                 Some(Keeping { keeper, checkpoint, under_way, due: now, place_due: now })
             }
         };
-        let context = zmq::Context::new();
         let link = LinkSettings {
             agent: concat!("starlog-titanic/", env!("CARGO_PKG_VERSION")).to_owned(),
             heartbeat: self.config.heartbeat,
@@ -259,13 +202,17 @@ impl Setup {
         };
         let wires = || {
             let brokers = self.config.brokers.iter();
-            brokers.map(|broker| Wire::new(&context, broker.clone(), now))
+            brokers.map(|broker| Wire::new(broker.clone(), OUTBOX_MAX, now))
         };
-        let counters = Place::all(self.config.brokers.len()).zip(wires());
+        let counter = |(number, wire)| {
+            let link = BrokerLink::with_wire(LinkNumber(number), wire, link.clone());
+            Counter::new(link, self.config.brokers.len())
+        };
         Ok(EventLoop {
             machine,
             store,
-            counters: counters.map(|(at, wire)| Counter::new(at, wire, link.clone())).collect(),
+            context: zmq::Context::new(),
+            counters: wires().enumerate().map(counter).collect(),
             callers: wires().map(|wire| Caller::new(wire, link.clone())).collect(),
             follower,
             readers,

@@ -84,12 +84,8 @@ impl Titanic {
                         work.push_back(Work::Read(ReadInput::Want(read)));
                     }
                 },
-                DispatchOutput::Call { ticket, broker, service, body, timeout } => {
-                    outputs.push(Output::Call { ticket, broker, service, body, timeout });
-                }
-                DispatchOutput::Ask { broker, service } => {
-                    outputs.push(Output::Ask { broker, service });
-                }
+                DispatchOutput::Call(call) => outputs.push(Output::Call(call)),
+                DispatchOutput::Ask(inquiry) => outputs.push(Output::Ask(inquiry)),
             }
         }
     }

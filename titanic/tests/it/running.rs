@@ -52,7 +52,7 @@ fn what_keeps_it_from_starting_has_a_sentence_and_a_code() {
     first.wait_for("starlog-titanic serving");
     assert_eq!(first.terminate().0, Some(0));
     let (used, other, file) = (text(&used), text(&other), text(&file));
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["--data", &used], 3, "another process"),
         (&["--data", &file], 4, "cannot be used"),
         (&["--data", "/proc/nowhere"], 4, "cannot be used"),
@@ -60,6 +60,7 @@ fn what_keeps_it_from_starting_has_a_sentence_and_a_code() {
         (&["--store", "No Name"], 2, "--store"),
         (&["--claim-lease", "1s"], 2, "--claim-lease"),
         (&["--attempts", "0"], 2, "--attempts"),
+        (&["--memory-max", "32"], 2, "16MiB or more"),
         (&["--broker", &world.endpoint], 2, "twice"),
     ];
     for (arguments, code, sentence) in cases {

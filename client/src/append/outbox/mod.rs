@@ -18,6 +18,7 @@
 mod verdict;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::error_code::{ErrorCode, Outcome};
@@ -46,7 +47,7 @@ pub struct Answer {
     /// Epoch that answered.
     pub epoch: Epoch,
     /// Nodes on which the appends are durable.
-    pub durable_on: Vec<Uuid>,
+    pub durable_on: Arc<[Uuid]>,
     /// One result for each append of the message.
     pub results: Vec<Result<AppendDone, AppendError>>,
     /// Whether a conflict seen at this durability level is there to stay: at level `pair`, and at

@@ -1,4 +1,4 @@
-use store::event::{Sequence, Version};
+use store::event::{Sequence, Version, Versions};
 
 use super::*;
 use crate::append::Durability;
@@ -43,7 +43,7 @@ impl Bench {
         let done = AppendDone {
             first: Sequence(number),
             last: Sequence(number),
-            versions: vec![Version(number)],
+            versions: Versions::from([Version(number)]),
             durability: Durability::Local,
             duplicate: false,
         };
@@ -53,7 +53,7 @@ impl Bench {
     fn answer(&mut self, number: u64, result: Result<AppendDone, AppendError>) {
         let answer = Answer {
             epoch: Epoch(1),
-            durable_on: vec![],
+            durable_on: Arc::default(),
             results: vec![result],
             conflicts_last: true,
         };
@@ -265,7 +265,7 @@ fn which_answer_of_a_new_leader_ends_a_doubt() {
     let done = || AppendDone {
         first: Sequence(4),
         last: Sequence(4),
-        versions: vec![Version(4)],
+        versions: Versions::from([Version(4)]),
         durability: Durability::Pair,
         duplicate: true,
     };
@@ -289,7 +289,7 @@ fn which_answer_of_a_new_leader_ends_a_doubt() {
         bench.after(PAUSE_MAX);
         let name = format!("{result:?} {conflicts_last}");
         let (epoch, results) = (Epoch(2), vec![result]);
-        let answer = Answer { epoch, durable_on: vec![], results, conflicts_last };
+        let answer = Answer { epoch, durable_on: Arc::default(), results, conflicts_last };
         bench.give(OutboxInput::Answered { number: 1, answer });
         bench.outputs.retain(|output| matches!(output, OutboxOutput::Concluded { .. }));
         assert_eq!(bench.concluded(), concluded, "{name}");
@@ -455,8 +455,12 @@ fn a_given_up_message_leaves_no_hole() {
 #[test]
 fn a_reply_with_too_few_results_is_not_believed() {
     let mut bench = Bench::up_with(1);
-    let answer =
-        Answer { epoch: Epoch(1), durable_on: vec![], results: vec![], conflicts_last: true };
+    let answer = Answer {
+        epoch: Epoch(1),
+        durable_on: Arc::default(),
+        results: vec![],
+        conflicts_last: true,
+    };
     bench.give(OutboxInput::Answered { number: 1, answer });
     assert_eq!(bench.concluded(), "");
     assert_eq!(bench.outbox.under_way().messages, 1);

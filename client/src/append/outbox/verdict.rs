@@ -1,5 +1,7 @@
 //! What is known about an append at its end.
 
+use std::sync::Arc;
+
 use broker::error_code::Outcome;
 use store::event::{Epoch, ExpectedVersion, Version};
 use store::wire::append::AppendDone;
@@ -19,7 +21,7 @@ pub enum Conclusion {
         /// Epoch that answered.
         epoch: Epoch,
         /// Nodes on which it is durable.
-        durable_on: Vec<Uuid>,
+        durable_on: Arc<[Uuid]>,
     },
     /// It is not in the log and never will be.
     NotDone(AppendError),
@@ -34,7 +36,7 @@ pub enum Conclusion {
 
 /// Judges an answered append. `doubt`: an earlier attempt may still be delivered.
 pub(super) fn conclude_result(
-    result: Result<(AppendDone, Epoch, Vec<Uuid>), AppendError>,
+    result: Result<(AppendDone, Epoch, Arc<[Uuid]>), AppendError>,
     doubt: bool,
     conflicts_last: bool,
 ) -> Conclusion {
@@ -99,7 +101,7 @@ pub(super) fn conclude_expired<T>(message: Message<T>, outputs: &mut Vec<OutboxO
 #[cfg(test)]
 mod tests {
     use broker::error_code::ErrorCode;
-    use store::event::Sequence;
+    use store::event::{Sequence, Versions};
     use store::names::StreamName;
 
     use super::*;
@@ -144,11 +146,11 @@ mod tests {
         let done = AppendDone {
             first: Sequence(4),
             last: Sequence(5),
-            versions: vec![Version(2)],
+            versions: Versions::from([Version(2)]),
             durability: Durability::Local,
             duplicate: true,
         };
-        let conclusion = conclude_result(Ok((done, Epoch(1), vec![])), true, false);
+        let conclusion = conclude_result(Ok((done, Epoch(1), Arc::default())), true, false);
         assert!(matches!(conclusion, Conclusion::Committed { .. }));
     }
 }

@@ -1,6 +1,6 @@
 //! Child processes of a measurement: started, waited for, and ended with it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -47,7 +47,13 @@ impl ChildProcess {
         };
         // Servers log every connection; in the middle of a measurement only trouble is of interest.
         let log = std::env::var_os("RUST_LOG").unwrap_or_else(|| "warn".into());
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // What the caller's shell sets for servers of its own is not meant for these.
+        let ours = |name: &OsString| name.to_string_lossy().starts_with("STARLOG_");
+        for name in std::env::vars_os().map(|(name, _)| name).filter(ours) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(arguments)
             .env("RUST_LOG", log)
             .stdin(Stdio::piped())

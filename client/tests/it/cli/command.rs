@@ -1,7 +1,6 @@
 //! `starlog command`, with a Titanic as a process of its own.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -11,31 +10,21 @@ use broker::mdp::{Worker, WorkerConfig};
 use serde_json::{Value, json};
 
 use super::bench::servers;
+use super::server::Server;
 use super::{Tool, Topology};
 
-/// A Titanic on the store `commands`. Dropping it kills it.
+/// A Titanic on the store `commands`.
 pub struct Titanic {
-    child: Child,
+    _process: Server,
 }
 
 impl Titanic {
     pub fn start(broker: &str) -> Self {
         let mut command = Command::new(servers().join("starlog-titanic"));
         command.args(["--broker", broker, "--store", "commands", "--backoff", "50ms"]);
-        command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let is_serving = |line: &str| line.starts_with("starlog-titanic serving");
-        let serving = lines.find(|line| is_serving(line.as_ref().unwrap()));
-        assert!(serving.is_some(), "Titanic ended instead of serving");
-        Self { child }
-    }
-}
-
-impl Drop for Titanic {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut process = Server::start(command);
+        process.wait_ready();
+        Self { _process: process }
     }
 }
 

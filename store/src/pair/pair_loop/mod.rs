@@ -24,7 +24,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::net::{self, TICK, Waker};
+use broker::net::{self, Queue, TICK, Waker};
 use broker::witness::{Incarnation, Lineage, PartitionName, ProcessId};
 use crossbeam_channel::Receiver;
 use uuid::Uuid;
@@ -50,7 +50,7 @@ use super::worker::Worker;
 use crate::Node;
 use crate::partition::Durability;
 use crate::server::directory::Directory;
-use crate::server::lifecycle::{Lifecycle, Queue};
+use crate::server::lifecycle::Lifecycle;
 use crate::server::reign::Reign;
 
 /// Messages taken from one socket before the others have their turn.

@@ -10,6 +10,9 @@
 //! attach NAME
 //! remove NAME                   its directory is kept beside, under another name
 //! ```
+//!
+//! A process refuses to `attach` or `add` a log that lacks what its readers may have read: they
+//! know its epoch, and would not be told. The sentence then begins with `AHEAD_OF_LOG`.
 
 mod command;
 mod listener;

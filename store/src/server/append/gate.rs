@@ -1,7 +1,8 @@
-//! Whether a request is taken in, as the reign is right now.
+//! Whether a request is taken in, as the reign is right now, and which thread does it.
 
 use std::time::Duration;
 
+use broker::dialect::ServiceName;
 use broker::error_code::ErrorCode;
 
 use crate::server::answer::Failure;
@@ -9,6 +10,27 @@ use crate::server::reign::{Closed, Intake, ReignState};
 
 /// How long a client should wait when no appends are taken for a reason that may last.
 pub(super) const CLOSED_RETRY: Duration = Duration::from_millis(500);
+
+/// Most bytes of requests that are worth doing on the loop's thread: beyond, it is better to
+/// prepare the next batch while the disk syncs, on threads of their own.
+const HERE_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether the requests that wait, each for a service and of so many bytes, are appended on the
+/// loop's own thread: all are for one partition, they are little, and nothing is under way.
+pub(super) fn is_done_here<'a>(
+    under_way: usize,
+    waiting: impl Iterator<Item = (&'a ServiceName, usize)>,
+) -> bool {
+    let mut first = None;
+    let mut sum = 0;
+    for (service, bytes) in waiting {
+        sum += bytes;
+        if *first.get_or_insert(service) != service || sum > HERE_BYTES_MAX {
+            return false;
+        }
+    }
+    under_way == 0 && first.is_some()
+}
 
 /// What to do with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +108,25 @@ mod tests {
             if !taken {
                 assert_eq!(code(&admission), Some(ErrorCode::NOT_LEADER));
             }
+        }
+    }
+
+    #[test]
+    fn little_for_one_partition_is_done_here() {
+        let [zero, one] = [0, 1].map(|number| ServiceName::partition("orders", number).unwrap());
+        type Row<'a> = (usize, &'a [(&'a ServiceName, usize)], bool);
+        let rows: [Row<'_>; 7] = [
+            (0, &[], false),
+            (0, &[(&zero, 500)], true),
+            (1, &[(&zero, 500)], false),
+            (0, &[(&zero, 500), (&zero, 700)], true),
+            (0, &[(&zero, 500), (&one, 700)], false),
+            (0, &[(&zero, HERE_BYTES_MAX - 1), (&zero, 1)], true),
+            (0, &[(&zero, HERE_BYTES_MAX), (&zero, 1)], false),
+        ];
+        for (under_way, waiting, here) in rows {
+            let decided = is_done_here(under_way, waiting.iter().copied());
+            assert_eq!(decided, here, "{under_way} under way, {waiting:?}");
         }
     }
 

@@ -26,19 +26,19 @@ use std::time::{Duration, Instant};
 
 use broker::dialect::{LinkSettings, ServiceName, WorkerInput, WorkerReply, WorkerRequest};
 use broker::error_code::ErrorCode;
-use broker::net::{self, Endpoint, TICK, Waker};
+use broker::link::{BrokerLink, LinkEvent, LinkNumber};
+use broker::net::{self, Endpoint, Queue, TICK, Waker};
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use thiserror::Error;
 use zmq::{Context, POLLIN, PollItem};
 
-use self::gate::{Admission, admit};
+use self::gate::{Admission, admit, is_done_here};
 use self::registering::Followed;
 use self::service::{Completed, Effect, Service, Tools};
 use super::answer::{Answer, Failure};
 use super::directory::Directory;
-use super::lifecycle::{Lifecycle, Queue};
-use super::link::{BrokerLink, LinkEvent, LinkNumber};
+use super::lifecycle::Lifecycle;
 use super::reading::ReadThread;
 use super::reign::ReignState;
 use super::{Identity, Places};
@@ -47,9 +47,6 @@ pub(super) use self::gate::not_leader;
 
 /// Messages taken from one broker before the others have their turn.
 const ROUND_MESSAGES: usize = 64;
-/// Most bytes of requests that are worth doing here: beyond, it is better to prepare the next
-/// batch while the disk syncs, on threads of their own.
-const HERE_BYTES_MAX: usize = 64 * 1024;
 /// How long a stopping loop waits for the writers to answer what they have.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -234,7 +231,11 @@ impl AppendLoop {
     /// Takes in the requests that wait, in their order, as far as that may be.
     #[expect(clippy::disallowed_methods, reason = "a loop reads the clock")]
     fn take_waiting(&mut self, now: Instant) -> Result<(), AppendLoopError> {
-        let hold = self.under_way() == 0 && self.little_waits();
+        let waits = self.waiting.iter().map(|waiting| {
+            let WorkerRequest { service, body, .. } = &waiting.request;
+            (service, body.iter().map(Bytes::len).sum())
+        });
+        let hold = is_done_here(self.under_way(), waits);
         while let Some(waiting) = self.waiting.pop_front() {
             // The clock is read for each: the process may have stood still since the last one.
             let (reign, current) = (&self.settings.identity.reign, Instant::now());
@@ -262,14 +263,6 @@ impl AppendLoop {
             self.services.values_mut().for_each(Service::release);
         }
         Ok(())
-    }
-
-    /// Whether all that waits is for one partition, and little enough to be done here.
-    fn little_waits(&self) -> bool {
-        let Some(first) = self.waiting.front() else { return false };
-        let bytes = |waiting: &Waiting| waiting.request.body.iter().map(Bytes::len).sum::<usize>();
-        self.waiting.iter().all(|waiting| waiting.request.service == first.request.service)
-            && self.waiting.iter().map(bytes).sum::<usize>() <= HERE_BYTES_MAX
     }
 
     fn take(&mut self, waiting: &Waiting, circumstances: &Circumstances) -> Effect {

@@ -2,6 +2,8 @@
 
 use broker::dialect::{ServiceName, SessionId, WorkerRequest, flags};
 use broker::error_code::ErrorCode;
+use broker::link::LinkNumber;
+use broker::net::Queue;
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -10,8 +12,6 @@ use super::gate::CLOSED_RETRY;
 use crate::event::Epoch;
 use crate::server::answer::{Answer, Failure, append_reply, plain_appended};
 use crate::server::directory::Hosted;
-use crate::server::lifecycle::Queue;
-use crate::server::link::LinkNumber;
 use crate::server::plain;
 use crate::server::reading::ReadThread;
 use crate::server::reign::{ReignState, Term};

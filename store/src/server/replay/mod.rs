@@ -5,9 +5,11 @@
 //!        ◄─ BLOCK, BLOCK ──         ◄──     queue + waker       ◄── Reader
 //! ```
 //!
-//! The loop owns the ROUTER and decides; the reader thread waits for the disk. It answers STATUS
-//! too, because a process that can't be asked how it is can't be operated, and passes HAND_OVER on
-//! to the pair's loop, which also confirms the leadership that a strong read asks for.
+//! The loop owns the ROUTER and decides; the reader thread waits for the disk, except for the first
+//! records of a stream while nobody else reads: those the loop fetches itself, because two
+//! hand-overs between threads take longer than the read. The loop answers STATUS too, because a
+//! process that can't be asked how it is can't be operated, and passes HAND_OVER on to the pair's
+//! loop, which also confirms the leadership that a strong read asks for.
 
 mod fetch;
 mod schedule;
@@ -15,19 +17,19 @@ mod schedule;
 use std::time::{Duration, Instant};
 
 use broker::error_code::ErrorCode;
-use broker::net::{self, Frames, Sent, TICK, Waker};
+use broker::net::{self, Frames, Queue, Sent, TICK, Waker};
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use thiserror::Error;
 use zmq::{Context, POLLIN, Socket, SocketType};
 
-use self::schedule::{Delivery, Input, Limits, Outcome, Output, ReplaySchedule, Ticket};
+use self::schedule::{Delivery, Fetcher, Input, Limits, Outcome, Output, ReplaySchedule, Ticket};
 use super::Identity;
 use super::answer::Failure;
 use super::append::not_leader;
 use super::data_disk::DataDisk;
 use super::directory::Directory;
-use super::lifecycle::{Lifecycle, Queue};
+use super::lifecycle::Lifecycle;
 use super::reading::ReadThread;
 use super::status::status;
 use crate::wire::replay::{ReplayAnswer, ReplayRequest, RequestNumber, request_number};
@@ -249,7 +251,14 @@ impl ReplayLoop {
             for output in std::mem::take(&mut outputs) {
                 match output {
                     Output::Confirm { ticket } => self.confirm(now, ticket, &mut outputs),
-                    Output::Fetch { ticket, fetch } => self.fetch(now, ticket, fetch, &mut outputs),
+                    Output::Fetch { ticket, fetch, by: Fetcher::Loop } => {
+                        let outcome = fetch::fetch(&self.directory, &self.identity, &fetch);
+                        let input = Input::Fetched { ticket, outcome };
+                        self.schedule.handle(now, input, &mut outputs);
+                    }
+                    Output::Fetch { ticket, fetch, by: Fetcher::Reader } => {
+                        self.fetch(now, ticket, fetch, &mut outputs);
+                    }
                     Output::Send { ticket, peer, answer } => {
                         let delivery = self.send(peer, &answer)?;
                         let input = Input::Delivered { ticket, delivery };

@@ -24,13 +24,15 @@ use bytes::Bytes;
 
 use crate::event::Epoch;
 use crate::server::answer::Failure;
-use crate::wire::replay::{BLOCK_BYTES_MAX, Block, Read, ReplayAnswer, RequestNumber};
+use crate::wire::replay::{BLOCK_BYTES_MAX, Block, Read, ReadSource, ReplayAnswer, RequestNumber};
 
-pub(super) use self::protocol::{Delivery, Fetch, Input, Outcome, Output, Ticket};
+pub(super) use self::protocol::{Delivery, Fetch, Fetcher, Input, Outcome, Output, Ticket};
 use self::turns::Turns;
 
 /// Smallest block that is worth a message.
 const BLOCK_BYTES_MIN: u32 = 4096;
+/// Largest block that the loop fetches itself: the events of a usual stream fit in.
+const HERE_BYTES_MAX: u32 = 64 * 1024;
 /// How often the head or the index is looked at again for a read that waits for it.
 const HEAD_RETRY: Duration = Duration::from_millis(10);
 /// How soon a message that found its pipe full is offered again.
@@ -249,8 +251,13 @@ impl ReplaySchedule {
         {
             if let Some(reading) = self.reads.get_mut(&ticket) {
                 reading.state = State::Fetching;
+                let mut fetch = reading.fetch();
+                let by = fetcher(self.fetching, &fetch.read);
+                if by == Fetcher::Loop {
+                    fetch.bytes_max = fetch.bytes_max.min(HERE_BYTES_MAX);
+                }
                 self.fetching += 1;
-                outputs.push(Output::Fetch { ticket, fetch: reading.fetch() });
+                outputs.push(Output::Fetch { ticket, fetch, by });
             }
         }
     }
@@ -387,6 +394,17 @@ impl Reading {
             let count = u64::from(block.count);
             self.read.count_max = self.read.count_max.saturating_sub(count).max(1);
         }
+    }
+}
+
+/// Who fetches for a read while so many other fetches are under way. The first block of a stream,
+/// or events by their ids, are a few records whose places the index knows: while nobody else reads
+/// the loop does that sooner itself than it could hand it over. All else may take long, and STATUS
+/// and credit are not to wait for it.
+fn fetcher(fetching: usize, read: &Read) -> Fetcher {
+    match read.source {
+        ReadSource::Stream(_) | ReadSource::Ids(_) if fetching == 0 => Fetcher::Loop,
+        _ => Fetcher::Reader,
     }
 }
 

@@ -49,6 +49,7 @@ fn reply() -> impl Strategy<Value = AppendReply> {
     let done = (any::<[u64; 2]>(), versions, durability(), any::<bool>()).prop_map(
         |([first, last], versions, durability, duplicate)| {
             let (first, last) = (Sequence(first), Sequence(last));
+            let versions = Versions::from(versions);
             AppendResult::Done(AppendDone { first, last, versions, durability, duplicate })
         },
     );

@@ -3,8 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use broker::dialect::SessionId;
+use broker::error_code::ErrorCode;
 use store::server::admin::{AdminError, Command, execute};
-use store::{ExpectedVersion, StoreError};
+use store::server::exit_code::EXIT_CUT;
+use store::{ExpectedVersion, Sequence, StoreError};
 
 use super::bench::{
     Bench, RawClient, TestBroker, config, deadline, is_past, message, start, write,
@@ -53,26 +56,72 @@ fn a_running_process_adds_detaches_attaches_and_removes_stores() {
     assert!(matches!(command(dir, "detach users"), Err(AdminError::Refused { code: 1, .. })));
 }
 
+/// The last sequence of an append that was done.
+fn last(result: AppendResult) -> Sequence {
+    match result {
+        AppendResult::Done(done) => done.last,
+        refused => panic!("{refused:?}"),
+    }
+}
+
+/// The process refused a command because its readers would not be told of a cut.
+#[track_caller]
+fn assert_refused_for_readers(result: Result<String, AdminError>, of_them: &str) {
+    let Err(AdminError::Refused { code: EXIT_CUT, sentence }) = result else {
+        panic!("{result:?}");
+    };
+    assert!(sentence.starts_with(ErrorCode::AHEAD_OF_LOG.as_str()), "{sentence}");
+    assert!(sentence.contains(of_them) && sentence.contains("start it again"), "{sentence}");
+}
+
 #[test]
 fn a_detached_store_can_be_replaced_by_an_earlier_copy() {
-    let bench = Bench::start();
-    let dir = bench.dir.path();
+    let Bench { broker, store, dir: folder } = Bench::start();
+    let dir = folder.path();
+    let append = || {
+        let mut client = RawClient::connect(&broker.endpoint(), SessionId::random());
+        last(append_when_served(&mut client, "users/0"))
+    };
     command(dir, "add users:1").unwrap();
-    append_when_served(&mut bench.client(), "users/0");
+    append();
     command(dir, "detach users").unwrap();
     copy(&dir.join("users"), &dir.join("copy"));
     command(dir, "attach users").unwrap();
-    let AppendResult::Done(second) = append_when_served(&mut bench.client(), "users/0") else {
-        panic!("refused");
-    };
+    let second = append();
     command(dir, "detach users").unwrap();
-    std::fs::remove_dir_all(dir.join("users")).unwrap();
+    std::fs::rename(dir.join("users"), dir.join("newest")).unwrap();
     copy(&dir.join("copy"), &dir.join("users"));
+    // Whoever has read the second one knows the epoch of this process.
+    let refused = command(dir, "attach users");
+    assert_refused_for_readers(refused, "stand at sequence 2, but this log ends at 1");
+    assert_eq!(command(dir, "list").unwrap(), "orders 1 0 attached\nusers 1 0 detached\n");
+    store.stop().unwrap();
+    let _store = start(&config(dir, &[&broker]));
     command(dir, "attach users").unwrap();
-    let AppendResult::Done(again) = append_when_served(&mut bench.client(), "users/0") else {
-        panic!("refused");
-    };
-    assert_eq!(again.last, second.last, "the second append was not in the copy");
+    assert_eq!(append(), second, "the second append was not in the copy");
+}
+
+#[test]
+fn a_store_that_was_removed_is_not_made_anew_before_the_next_start() {
+    let Bench { broker, store, dir: folder } = Bench::start();
+    let dir = folder.path();
+    command(dir, "add users:1").unwrap();
+    command(dir, "remove users").unwrap();
+    command(dir, "add users:1").unwrap();
+    let client = || RawClient::connect(&broker.endpoint(), SessionId::random());
+    let first = last(append_when_served(&mut client(), "users/0"));
+    command(dir, "remove users").unwrap();
+    let refused = command(dir, "add users:1");
+    assert_refused_for_readers(refused, "stand at sequence 1, but this log ends at 0");
+    let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_starlog-store"));
+    let output = tool.args(["store", "add", "users:1", "--data"]).arg(dir).output().unwrap();
+    assert_eq!(output.status.code(), Some(14), "{output:?}");
+    assert_eq!(command(dir, "list").unwrap(), "orders 1 0 attached\n");
+    command(dir, "add other:1").unwrap();
+    store.stop().unwrap();
+    command(dir, "add users:1").unwrap();
+    let _store = start(&config(dir, &[&broker]));
+    assert_eq!(last(append_when_served(&mut client(), "users/0")), first);
 }
 
 fn copy(from: &Path, to: &Path) {

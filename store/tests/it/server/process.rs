@@ -41,6 +41,11 @@ impl Process {
 
     /// Reads the three lines of a process that has come up; where history can be asked for.
     fn ready(&mut self) -> Endpoint {
+        self.ready_both().0
+    }
+
+    /// The same; and where the feed can be heard.
+    fn ready_both(&mut self) -> (Endpoint, Endpoint) {
         let (replay, feed, serving) = (self.line(), self.line(), self.line());
         if serving != "starlog-store serving" {
             let mut said = String::new();
@@ -48,7 +53,8 @@ impl Process {
             panic!("it does not come up: {said}");
         }
         assert!(feed.starts_with("starlog-store feed tcp://127.0.0.1:"));
-        replay.strip_prefix("starlog-store replay ").unwrap().parse().unwrap()
+        let endpoint = |line: &str, name| line.strip_prefix(name).unwrap().parse().unwrap();
+        (endpoint(&replay, "starlog-store replay "), endpoint(&feed, "starlog-store feed "))
     }
 
     fn terminate(&self) {
@@ -157,10 +163,11 @@ fn an_address_in_use_says_so_before_the_data_is_touched() {
 fn wrong_flags_say_so() {
     let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
     let pair = "tcp://127.0.0.1:1";
-    let rows: [&[&str]; 10] = [
+    let rows: [&[&str]; 11] = [
         &["--listen", "tcp://0.0.0.0:0"],
         &["--segment", "12"],
         &["--heartbeat", "1ms"],
+        &["--memory-max", "32"],
         &["--durability", "pair"],
         &["--host", "0-7"],
         &["--role", "primary"],
@@ -273,6 +280,39 @@ fn a_failing_disk_ends_the_process_and_leaves_the_outcome_unknown() {
     let mut process = Process::start(&broker, dir.path(), &[]);
     let sequences = ReplayClient::connect(&process.ready()).sequences(read_all());
     assert_eq!(sequences[0], 1);
+}
+
+/// libzmq keeps what subscribers ask for in a trie, with a node for every byte.
+#[test]
+fn endless_subscriptions_end_the_process_and_lose_nothing() {
+    let (broker, dir) = (TestBroker::start(), tempfile::tempdir().unwrap());
+    let more = ["--memory-max", "64MiB"];
+    let mut process = Process::start(&broker, dir.path(), &more);
+    let (_replay, feed) = process.ready_both();
+    let mut client = client(&broker);
+    for number in 1..=50 {
+        let append = write("s", ExpectedVersion::Any, vec![event("x")]);
+        let result = client.append(number, append);
+        assert!(matches!(result, AppendResult::Done(_)), "{result:?}");
+    }
+    let subscriber = net::socket(&Context::new(), SocketType::SUB).unwrap();
+    subscriber.set_sndhwm(0).unwrap();
+    net::connect(&subscriber, &feed).unwrap();
+    for number in 0u32..8192 {
+        let mut topic = number.to_be_bytes().to_vec();
+        // With what libzmq puts before it, nearly as long as a subscription may be.
+        topic.resize(500, b'x');
+        subscriber.set_subscribe(&topic).unwrap();
+    }
+    let (code, said) = process.end();
+    assert_eq!(code, Some(15), "{said}");
+    assert!(said.contains("--memory-max allows 64 MiB: start it again"), "{said}");
+    drop(subscriber);
+    let mut process = Process::start(&broker, dir.path(), &more);
+    let sequences = ReplayClient::connect(&process.ready()).sequences(read_all());
+    assert_eq!(sequences, (1..=50).collect::<Vec<_>>());
+    process.terminate();
+    assert_eq!(process.end().0, Some(0));
 }
 
 #[test]

@@ -9,13 +9,14 @@ mod file;
 use std::io;
 use std::thread::JoinHandle;
 
+use broker::net::Queue;
 use client::Checkpoint;
 use crossbeam_channel::{Receiver, Sender};
 
 pub use self::file::KeeperError;
 pub(super) use self::file::{File, Left};
 use super::event_loop::Event;
-use super::lifecycle::{Lifecycle, Queue};
+use super::lifecycle::Lifecycle;
 use crate::Changes;
 
 /// What is to be written.

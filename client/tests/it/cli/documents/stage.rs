@@ -1,19 +1,17 @@
 //! What a block of commands needs to be run: a folder, addresses, servers.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
 use super::super::bench::servers;
 use super::super::command::{Echo, Titanic};
+use super::super::server::Server;
 use super::super::{Ended, Tool, Topology, starlog};
 use super::page::root;
-use crate::world::{PATIENCE, wait_until};
+use crate::world::wait_until;
 
 /// What documents call the place of a broker.
 const BROKER: &str = "tcp://127.0.0.1:7400";
@@ -21,22 +19,6 @@ const BROKER: &str = "tcp://127.0.0.1:7400";
 const STORES: [&str; 3] = ["orders:2", "commands:1", "bench:1"];
 /// No command of a document takes longer.
 const RUN_WAIT_MAX: Duration = Duration::from_secs(120);
-
-/// A server that a block has started. Dropping it kills it.
-struct Server {
-    child: Child,
-    /// Told once it has said that it serves; hung up if it ends before.
-    serving: Receiver<()>,
-    command: String,
-    ready: bool,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The world of one block. Fields are dropped in order.
 pub struct Stage {
@@ -122,30 +104,13 @@ impl Stage {
 
     /// Starts a server, which is awaited before anything that is not one.
     pub fn serve(&mut self, command: &str) {
-        let mut shell = self.shell(&format!("exec {command}"));
-        shell.env("RUST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = shell.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let (sender, serving) = mpsc::channel();
-        thread::spawn(move || {
-            // To its end, so that the server can always write.
-            for line in lines {
-                if line.contains(" serving") || line.contains(" listening") {
-                    let _ = sender.send(());
-                }
-            }
-        });
-        let command = command.to_owned();
-        self.servers.push(Server { child, serving, command, ready: false });
+        let shell = self.shell(&format!("exec {command}"));
+        self.servers.push(Server::start(shell));
     }
 
     /// Waits until every server says that it serves.
     pub fn wait_ready(&mut self) {
-        for server in self.servers.iter_mut().filter(|server| !server.ready) {
-            let serving = server.serving.recv_timeout(PATIENCE);
-            assert!(serving.is_ok(), "it does not serve ({serving:?}): {}", server.command);
-            server.ready = true;
-        }
+        self.servers.iter_mut().for_each(Server::wait_ready);
     }
 
     /// Runs a command to its end; both of its outputs come as one, as on a terminal.

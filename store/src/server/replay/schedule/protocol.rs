@@ -103,12 +103,14 @@ pub(in super::super) enum Output {
         /// The read.
         ticket: Ticket,
     },
-    /// Have the reader thread fetch a block, then say [`Input::Fetched`].
+    /// Have a block fetched, then say [`Input::Fetched`].
     Fetch {
         /// The read.
         ticket: Ticket,
         /// What to fetch.
         fetch: Fetch,
+        /// By whom.
+        by: Fetcher,
     },
     /// Send an answer of a read, then say [`Input::Delivered`].
     Send {
@@ -126,6 +128,15 @@ pub(in super::super) enum Output {
         /// What.
         answer: ReplayAnswer,
     },
+}
+
+/// Which thread fetches a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Fetcher {
+    /// The loop itself, before it does anything else.
+    Loop,
+    /// The reader thread.
+    Reader,
 }
 
 /// The next part of a read.

@@ -3,8 +3,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::event::Sequence;
-use crate::names::StoreName;
-use crate::wire::replay::{ReadDirection, ReadSource, RequestNumber};
+use crate::names::{StoreName, StreamName};
+use crate::wire::replay::{ReadDirection, RequestNumber};
 
 const CREDIT: u64 = 1000;
 
@@ -300,6 +300,35 @@ fn a_failed_fetch_ends_the_read() {
     assert_eq!(code(&outputs), Some(ErrorCode::STREAM_NOT_FOUND));
     bench.delivered(1, Delivery::Done);
     assert_eq!(bench.schedule.len(), 0);
+}
+
+/// A stream's first records come without a hand-over while nobody else reads; what may take long
+/// never keeps the loop.
+#[test]
+fn the_loop_fetches_a_lone_stream_itself() {
+    let stream = || ReadSource::Stream(StreamName::new("order-1").unwrap());
+    let mut bench = Bench::new(Limits::default());
+    let mut begin = |request, source: ReadSource| {
+        let (block_bytes_max, credit_bytes) = (u32::MAX, u64::MAX);
+        let read = Read { source, block_bytes_max, credit_bytes, ..read(request) };
+        let outputs = bench.give(Input::Read { peer: peer(1), read });
+        let [Output::Fetch { fetch, by, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+        let result = (*by, fetch.bytes_max);
+        if request != 1 {
+            bench.fetched(request, block(100, true));
+            bench.delivered(request, Delivery::Done);
+        }
+        result
+    };
+    assert_eq!(begin(1, stream()), (Fetcher::Loop, HERE_BYTES_MAX));
+    assert_eq!(begin(2, stream()), (Fetcher::Reader, BLOCK_BYTES_MAX));
+    assert_eq!(begin(3, ReadSource::All), (Fetcher::Reader, BLOCK_BYTES_MAX));
+    bench.fetched(1, block(100, true));
+    let outputs = bench.begin(1, 4);
+    assert!(
+        matches!(&outputs[..], [Output::Fetch { by: Fetcher::Reader, .. }]),
+        "a read of all: {outputs:?}"
+    );
 }
 
 #[test]
