@@ -47,9 +47,10 @@ use crate::wire::feed::{FeedHeader, FeedKind, TOPIC_BYTES_MAX, Topic};
 
 /// Messages that may wait for one subscriber: at most 32 MiB of batches, or 512 large records.
 const SUBSCRIBER_MESSAGES_MAX: i32 = 512;
-/// Longest message that a subscriber may send: a byte and a topic.
+/// Longest message that a subscriber may send: a topic behind one byte, or from ZMTP 3.1 on behind
+/// the command `\x09SUBSCRIBE` or `\x06CANCEL`.
 const SUBSCRIPTION_BYTES_MAX: i64 = 512;
-const _: () = assert!(TOPIC_BYTES_MAX < 512, "every topic can be subscribed to");
+const _: () = assert!(TOPIC_BYTES_MAX + 10 <= 512, "every topic can be subscribed to");
 /// Subscriptions taken before publishing has its turn.
 const ROUND_SUBSCRIPTIONS: usize = 256;
 /// Batches of one partition published before the others have their turn.
