@@ -252,7 +252,7 @@ impl ReplaySchedule {
             if let Some(reading) = self.reads.get_mut(&ticket) {
                 reading.state = State::Fetching;
                 let mut fetch = reading.fetch();
-                let by = fetcher(self.fetching, &fetch.read);
+                let by = reading.fetcher(self.fetching);
                 if by == Fetcher::Loop {
                     fetch.bytes_max = fetch.bytes_max.min(HERE_BYTES_MAX);
                 }
@@ -383,6 +383,19 @@ impl Reading {
         Fetch { read: self.read.clone(), bytes_max }
     }
 
+    /// Who fetches the next block while so many other fetches are under way. The first block of a
+    /// stream, or events by their ids, are a few records whose places the index knows: while nobody
+    /// else reads the loop does that sooner itself than it could hand it over. All else may take
+    /// long, and STATUS and credit are not to wait for it.
+    fn fetcher(&self, fetching: usize) -> Fetcher {
+        match self.read.source {
+            ReadSource::Stream(_) | ReadSource::Ids(_) if fetching == 0 && self.sent_bytes == 0 => {
+                Fetcher::Loop
+            }
+            _ => Fetcher::Reader,
+        }
+    }
+
     fn advance(&mut self, block: &Block, next: u64) {
         let bytes = u64::try_from(block.records.len()).unwrap_or(u64::MAX);
         self.sent_bytes = self.sent_bytes.saturating_add(bytes);
@@ -394,17 +407,6 @@ impl Reading {
             let count = u64::from(block.count);
             self.read.count_max = self.read.count_max.saturating_sub(count).max(1);
         }
-    }
-}
-
-/// Who fetches for a read while so many other fetches are under way. The first block of a stream,
-/// or events by their ids, are a few records whose places the index knows: while nobody else reads
-/// the loop does that sooner itself than it could hand it over. All else may take long, and STATUS
-/// and credit are not to wait for it.
-fn fetcher(fetching: usize, read: &Read) -> Fetcher {
-    match read.source {
-        ReadSource::Stream(_) | ReadSource::Ids(_) if fetching == 0 => Fetcher::Loop,
-        _ => Fetcher::Reader,
     }
 }
 

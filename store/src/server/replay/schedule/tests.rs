@@ -323,7 +323,13 @@ fn the_loop_fetches_a_lone_stream_itself() {
     assert_eq!(begin(1, stream()), (Fetcher::Loop, HERE_BYTES_MAX));
     assert_eq!(begin(2, stream()), (Fetcher::Reader, BLOCK_BYTES_MAX));
     assert_eq!(begin(3, ReadSource::All), (Fetcher::Reader, BLOCK_BYTES_MAX));
+    bench.fetched(1, block(100, false));
+    let outputs = bench.delivered(1, Delivery::Done);
+    let [Output::Fetch { fetch, by, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    let rest = (*by, fetch.bytes_max);
+    assert_eq!(rest, (Fetcher::Reader, BLOCK_BYTES_MAX), "a long stream goes on elsewhere");
     bench.fetched(1, block(100, true));
+    bench.delivered(1, Delivery::Done);
     let outputs = bench.begin(1, 4);
     assert!(
         matches!(&outputs[..], [Output::Fetch { by: Fetcher::Reader, .. }]),
